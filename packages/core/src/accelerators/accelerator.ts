@@ -1,0 +1,39 @@
+/** What a piece of hardware, with the tfjs backend that drives it, must tell Fabric. One file each beside this one. */
+import { Registry } from '../registry.ts';
+
+export interface MemoryStatistics {
+  /** Bytes held by live tensors. */
+  readonly currentBytes: number;
+  /** Live tensors. */
+  readonly tensorCount: number;
+}
+
+/** Storage types that an accelerator can give to float tensors. Values are always float32 to tfjs. */
+export type FloatStorage = 'float16' | 'bfloat16' | 'float32' | 'float64';
+
+export interface Accelerator {
+  readonly name: string;
+  /** Storage types it can compute with; a precision that needs another one is refused at start. */
+  readonly storages: readonly FloatStorage[];
+  /** `null` where it can be used, else why not and what would make it usable (printed by `tensorloom doctor`). */
+  unavailable(): Promise<string | null>;
+  /** Number of devices it sees on this machine. */
+  deviceCount(): number;
+  /** Makes it the active tfjs backend. `threads` is a wish; accelerators that cannot choose ignore none silently: they report what they use in `describe`. */
+  activate(options: { readonly deviceIndex: number; readonly threads?: number }): Promise<void>;
+  /** Human-readable device and library versions, e.g. `libtensorflow 2.12.1, CPU, 2 threads`. */
+  describe(): string;
+  memory(): MemoryStatistics;
+  /** From here on new float activations are stored as `storage`; `null` restores float32. Present where `storages` has halves. */
+  setActivationStorage?(storage: FloatStorage | null): void;
+  /** Where the accelerator can compile a module's step; absent where it cannot. */
+  compile?(module: unknown): void;
+}
+
+/** Higher `priority` is preferred by `auto`. */
+export interface AcceleratorEntry {
+  readonly priority: number;
+  create(): Accelerator;
+}
+
+export const accelerators = new Registry<AcceleratorEntry>('accelerator');

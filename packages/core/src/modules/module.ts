@@ -1,0 +1,2 @@
+/** Base class of everything with parameters. */
+export {};

@@ -1,0 +1,9 @@
+/**
+ * The one place where tfjs is imported. Every package takes `tf` from here, so that there is a single tfjs engine and
+ * its gradients are registered: `@tensorflow/tfjs-core` alone has none in Node, the union package has.
+ */
+import * as tf from '@tensorflow/tfjs';
+
+export { tf };
+export type Tensor = tf.Tensor;
+export type Scalar = tf.Scalar;
