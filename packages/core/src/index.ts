@@ -3,3 +3,25 @@ export { TensorloomError, UnknownNameError, suggestion, nearestName, type ErrorC
 export { Registry } from './registry.ts';
 export { HostTensor, toDevice, type HostDType, type OnDevice } from './host-tensor.ts';
 export type { Json, JsonObject, LoadOptions, StateDict, Stateful, StoredState, StoredTensor } from './stateful.ts';
+
+export { Module, snakeCase } from './modules/module.ts';
+export { Parameter, type Gradient } from './modules/parameter.ts';
+export { RowSparse } from './autograd/row-sparse.ts';
+export { backward, type BackwardOptions, type LossOutput } from './autograd/backward.ts';
+export { Optimizer, type ParameterGroup, type ParameterGroups } from './optimizers/optimizer.ts';
+
+export { accelerators, type Accelerator, type AcceleratorEntry, type FloatStorage, type MemoryStatistics } from './accelerators/accelerator.ts';
+export { precisions, type Precision, type PrecisionFactory } from './precision/precision.ts';
+export type { LossScaler } from './precision/loss-scaler.ts';
+export type { CollectiveArray, ProcessGroup, ReduceOp } from './distributed/process-group.ts';
+export {
+  strategies,
+  type BackwardRequest,
+  type StepOptions,
+  type StepResult,
+  type Strategy,
+  type StrategyContext,
+  type StrategyEntry,
+  type StrategyOptions,
+} from './strategies/strategy.ts';
+export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';

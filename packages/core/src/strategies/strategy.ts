@@ -1,0 +1,73 @@
+/** How a training step is spread over devices. The package `strategies` has the implementations, one file each. */
+import type { Accelerator } from '../accelerators/accelerator.ts';
+import type { LossOutput } from '../autograd/backward.ts';
+import type { ProcessGroup } from '../distributed/process-group.ts';
+import type { Module } from '../modules/module.ts';
+import type { Optimizer } from '../optimizers/optimizer.ts';
+import type { Precision } from '../precision/precision.ts';
+import { Registry } from '../registry.ts';
+import type { Stateful } from '../stateful.ts';
+
+/** What Fabric hands to a strategy at launch. */
+export interface StrategyContext {
+  readonly accelerator: Accelerator;
+  readonly precision: Precision;
+  readonly processGroup: ProcessGroup;
+}
+
+export interface BackwardRequest {
+  /** Number of items (reviews; unmasked tokens for language modelling) that the loss is the mean over. */
+  readonly items: number;
+  /** True for the last micro-batch of an epoch: the window closes after it even if it is not full. */
+  readonly endOfEpoch: boolean;
+}
+
+export interface StepOptions {
+  /** Largest global gradient norm. */
+  readonly clipNorm?: number;
+  /** Largest absolute value of a gradient's element. */
+  readonly clipValue?: number;
+  /** Close the window now, whatever it holds. */
+  readonly flush?: boolean;
+}
+
+export interface StepResult {
+  /** The window was complete and the optimizer was asked to step. */
+  readonly closed: boolean;
+  /** False when the step was skipped for gradients that are not finite. */
+  readonly stepped: boolean;
+  /** Global norm of the gradient (mean over items, unscaled) before clipping; undefined while the window is open. */
+  readonly gradientNorm?: number;
+}
+
+/**
+ * One rule for the size of a step: gradients accumulate as sums over items, and the step divides once by the number of
+ * items in the window over all ranks. Its `stateDict` holds an open window (counts and accumulated gradients).
+ */
+export interface Strategy extends Stateful {
+  readonly name: string;
+  /** Number of devices and nodes it was made for are checked here. @throws TensorloomError `CONFLICTING_OPTIONS` */
+  setup(context: StrategyContext): void;
+  setupModule(module: Module): Module;
+  setupOptimizer(optimizer: Optimizer): Optimizer;
+  /** Forward and backward of one micro-batch; adds into the window. The precision's autocast is active inside `compute`. */
+  backward<T extends LossOutput>(module: Module, compute: () => T, request: BackwardRequest): T;
+  /** Runs `fn` without reduction among ranks. */
+  noBackwardSync<T>(module: Module, fn: () => Promise<T> | T): Promise<T>;
+  /** Closes the window if it is full (or at the end of an epoch, or flushed): reduce, divide, unscale, clip, check, step, zero. */
+  step(optimizer: Optimizer, options: StepOptions): Promise<StepResult>;
+  /** Whether the next `step` will close the window. */
+  readonly windowWillClose: boolean;
+}
+
+/** Options that the user gives with the strategy's name; each factory validates its own and refuses unknown ones. */
+export type StrategyOptions = Readonly<Record<string, unknown>>;
+
+export interface StrategyEntry {
+  create(options: StrategyOptions): Strategy;
+  /** `single`: one device; `multi`: several. */
+  readonly reach: 'single' | 'multi';
+  readonly summary: string;
+}
+
+export const strategies = new Registry<StrategyEntry>('strategy');
