@@ -2,8 +2,11 @@
 import type { Parameter } from '../modules/parameter.ts';
 import type { Scalar } from '../tensors.ts';
 
-/** What the closure given to `backward` returns: a scalar loss, or an object with one and anything else (logits, counts). */
-export type LossOutput = Scalar | { readonly loss: Scalar };
+/**
+ * What the closure given to `backward` returns: a scalar loss, or an object with one and anything else (logits).
+ * `items` is the number of items (reviews; unmasked tokens for language modelling) that `loss` is the mean over; default 1.
+ */
+export type LossOutput = Scalar | { readonly loss: Scalar; readonly items?: number };
 
 export interface BackwardOptions {
   /** Seed of the walk, d(objective)/d(loss): number of items × loss scale. Default 1. */
