@@ -1,0 +1,207 @@
+/** Draws items from a data set in a sampler's order, batches them ahead of the consumer, and can go on exactly where it was. */
+import { TensorloomError, type JsonObject, type LoadOptions, type StateDict, type Stateful, type StoredState } from '@tensorloom/core';
+import { RandomSampler, SequentialSampler, type Sampler, type ShardOptions } from '../samplers/sampler.ts';
+import { shardSampler } from '../samplers/distributed.ts';
+import { startBatches, type BatchPlan, type StreamShare } from './batches.ts';
+import { isIterableDataSet, type DataSet } from './data-set.ts';
+
+export interface DataLoaderOptions<Item, Batch> {
+  /** Items per batch (the micro-batch size), default 1. */
+  readonly batchSize?: number;
+  /** Makes a batch of items; default: the array of them. */
+  readonly collate?: (items: Item[]) => Batch | Promise<Batch>;
+  /** The order; excludes `shuffle`. Not for iterable data sets. */
+  readonly sampler?: Sampler;
+  /** Shorthand for a `RandomSampler` (default false: in order). */
+  readonly shuffle?: boolean;
+  /** Seed of `shuffle` (default 0). */
+  readonly seed?: number;
+  /** Leave out a last batch that is not full (default false). */
+  readonly dropLast?: boolean;
+  /** How many batches are made ahead of the consumer (default 2; 0 for none). */
+  readonly prefetch?: number;
+  /** The share of a stream, set by `shard`. */
+  readonly share?: StreamShare;
+}
+
+/**
+ * One pass of `for await` is one epoch. A finished pass moves on to the next epoch; `setEpoch` chooses one.
+ * `stateDict` counts the batches *delivered* to the consumer, however many are prefetched: after `loadStateDict` the next pass starts with
+ * the very next batch. Loading the state of a finished epoch that has not moved on yet gives an empty pass.
+ */
+export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, Stateful {
+  readonly dataSet: DataSet<Item>;
+  readonly batchSize: number;
+  readonly dropLast: boolean;
+  readonly prefetch: number;
+  readonly collate: (items: Item[]) => Batch | Promise<Batch>;
+  readonly sampler: Sampler | undefined;
+  readonly #share: StreamShare | undefined;
+  #epoch = 0;
+  #delivered = 0;
+  #resumeAt = 0;
+  #isLastBatch = false;
+
+  /** @throws TensorloomError `BAD_OPTION`, `CONFLICTING_OPTIONS` */
+  constructor(dataSet: DataSet<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
+    this.dataSet = dataSet;
+    this.batchSize = options.batchSize ?? 1;
+    this.dropLast = options.dropLast ?? false;
+    this.prefetch = options.prefetch ?? 2;
+    this.collate = options.collate ?? ((items) => items as Batch);
+    this.#share = options.share;
+    if (!Number.isInteger(this.batchSize) || this.batchSize < 1)
+      throw new TensorloomError('BAD_OPTION', `DataLoader: batchSize ${this.batchSize}; expected a whole number of at least 1.`);
+    if (!Number.isInteger(this.prefetch) || this.prefetch < 0)
+      throw new TensorloomError('BAD_OPTION', `DataLoader: prefetch ${this.prefetch}; expected a whole number of at least 0.`);
+    this.sampler = chooseSampler(dataSet, options);
+  }
+
+  /** Batches per epoch (on this rank); undefined for a stream. */
+  get length(): number | undefined {
+    if (this.sampler === undefined) return undefined;
+    const batches = this.sampler.length / this.batchSize;
+    return this.dropLast ? Math.floor(batches) : Math.ceil(batches);
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Batches of the current epoch that the consumer has got. */
+  get batchesDelivered(): number {
+    return this.#delivered;
+  }
+
+  /** Whether the batch delivered last is the last of its epoch: where a partial accumulation window must be closed. */
+  get isLastBatch(): boolean {
+    return this.#isLastBatch;
+  }
+
+  /** Chooses the epoch of the next pass. The current epoch keeps a position that was loaded; any other starts at its first batch. */
+  setEpoch(epoch: number): void {
+    if (!Number.isInteger(epoch) || epoch < 0)
+      throw new TensorloomError('BAD_OPTION', `DataLoader: epoch ${epoch}; expected a whole number of at least 0.`);
+    if (epoch !== this.#epoch) this.#moveTo(epoch, 0);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, undefined> {
+    const epoch = this.#epoch;
+    const total = this.length;
+    this.#moveTo(epoch, this.#resumeAt);
+    const started = startBatches(this.#plan(), epoch, this.#delivered);
+    this.#resumeAt = 0;
+    this.#isLastBatch = false;
+    const ahead: Promise<Batch>[] = [];
+    let exhausted = false;
+    const fill = async (count: number): Promise<void> => {
+      while (!exhausted && ahead.length < count) {
+        const next = await started.next();
+        if (next.done === true) exhausted = true;
+        else ahead.push(next.value.batch);
+      }
+    };
+    try {
+      // A stream shows its end only when one more is asked for, so that one batch is always looked ahead for `isLastBatch`.
+      const lookAhead = total === undefined ? 1 : 0;
+      for (;;) {
+        await fill(1);
+        const current = ahead.shift();
+        if (current === undefined) break;
+        await fill(Math.max(this.prefetch, lookAhead));
+        const batch = await current;
+        this.#delivered++;
+        this.#isLastBatch = total === undefined ? exhausted && ahead.length === 0 : this.#delivered === total;
+        yield batch;
+      }
+      const wasLast = this.#isLastBatch;
+      this.#moveTo(epoch + 1, 0);
+      this.#isLastBatch = wasLast;
+    } finally {
+      await started.return(undefined);
+    }
+  }
+
+  /**
+   * A loader over the share of one rank, in the same state of iteration (epoch, no position). In training all ranks get equally many
+   * batches; in evaluation each item is counted once.
+   */
+  shard(rank: number, worldSize: number, options: ShardOptions): DataLoader<Item, Batch> {
+    if (worldSize === 1) return this;
+    const common = { batchSize: this.batchSize, collate: this.collate, dropLast: this.dropLast, prefetch: this.prefetch };
+    const uneven = options.uneven ?? (this.dropLast ? 'drop' : 'pad');
+    const sharded =
+      this.sampler === undefined
+        ? new DataLoader<Item, Batch>(this.dataSet, { ...common, share: { rank, worldSize, training: options.training } })
+        : new DataLoader<Item, Batch>(this.dataSet, {
+            ...common,
+            sampler: shardSampler(this.sampler, rank, worldSize, { ...options, uneven }),
+          });
+    sharded.setEpoch(this.#epoch);
+    return sharded;
+  }
+
+  /** A loader with another order over the same data. */
+  withSampler(sampler: Sampler): DataLoader<Item, Batch> {
+    const { batchSize, collate, dropLast, prefetch } = this;
+    return new DataLoader<Item, Batch>(this.dataSet, { batchSize, collate, dropLast, prefetch, sampler });
+  }
+
+  stateDict(): StateDict {
+    const values: JsonObject = {
+      epoch: this.#epoch,
+      batchesDelivered: this.#delivered,
+      batchSize: this.batchSize,
+      items: this.sampler?.length ?? null,
+      sampler: this.sampler?.stateDict?.() ?? {},
+    };
+    return { tensors: {}, values };
+  }
+
+  /**
+   * The next pass starts with the first batch that had not been delivered when `stateDict` was taken.
+   * @throws TensorloomError `BAD_CHECKPOINT` if the state is of a loader with another batch size or number of items (unless `strict` is false)
+   */
+  loadStateDict(state: StoredState, options: LoadOptions = {}): void {
+    const { epoch, batchesDelivered, batchSize, items, sampler } = state.values;
+    if (!isCount(epoch) || !isCount(batchesDelivered))
+      throw new TensorloomError('BAD_CHECKPOINT', `DataLoader: a state with epoch ${String(epoch)} and batchesDelivered ${String(batchesDelivered)}; expected whole numbers.`);
+    const ownItems = this.sampler?.length ?? null;
+    if (options.strict !== false && (batchSize !== this.batchSize || items !== ownItems))
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `DataLoader: the state is of ${String(items)} items in batches of ${String(batchSize)}, this loader has ${String(ownItems)} in batches of ${this.batchSize}: ` +
+          'a position in the one means nothing in the other. Resume with the same data, batch size and number of ranks.',
+      );
+    if (sampler !== null && typeof sampler === 'object' && !Array.isArray(sampler)) this.sampler?.loadStateDict?.(sampler);
+    this.#moveTo(epoch, batchesDelivered);
+  }
+
+  #moveTo(epoch: number, delivered: number): void {
+    this.#epoch = epoch;
+    this.#delivered = delivered;
+    this.#resumeAt = delivered;
+    this.#isLastBatch = delivered > 0 && delivered === this.length;
+  }
+
+  #plan(): BatchPlan<Item, Batch> {
+    const { dataSet, sampler, batchSize, dropLast, collate } = this;
+    return { dataSet, sampler, batchSize, dropLast, collate, share: this.#share };
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0;
+}
+
+function chooseSampler<Item, Batch>(dataSet: DataSet<Item>, options: DataLoaderOptions<Item, Batch>): Sampler | undefined {
+  if (isIterableDataSet(dataSet)) {
+    if (options.sampler !== undefined || options.shuffle === true)
+      throw new TensorloomError('CONFLICTING_OPTIONS', 'DataLoader: an iterable data set has its own order; leave out sampler and shuffle, or give a data set with length and get.');
+    return undefined;
+  }
+  if (options.sampler !== undefined && options.shuffle !== undefined)
+    throw new TensorloomError('CONFLICTING_OPTIONS', 'DataLoader: sampler and shuffle both choose the order; give one of them.');
+  if (options.sampler !== undefined) return options.sampler;
+  return options.shuffle === true ? new RandomSampler(dataSet.length, { seed: options.seed ?? 0 }) : new SequentialSampler(dataSet.length);
+}

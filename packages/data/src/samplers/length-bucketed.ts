@@ -1,0 +1,76 @@
+/** A random order in which neighbours are of similar length, so that little of a batch is padding. */
+import type { JsonObject } from '@tensorloom/core';
+import { range, seededGenerator, shuffle } from '../random/seeded.ts';
+import { DistributedSampler } from './distributed.ts';
+import type { Sampler, ShardOptions } from './sampler.ts';
+
+export interface LengthBucketedOptions {
+  /** Items per batch, over all ranks. */
+  readonly batchSize: number;
+  readonly seed?: number;
+  /** Batches per window that is sorted by length (default 50): larger pads less, smaller is more random. */
+  readonly windowBatches?: number;
+}
+
+/**
+ * Shuffle all; cut into windows of `windowBatches` batches; sort each by length; cut into batches; shuffle the batches. What does not fill a
+ * batch stays last and unsorted, so that consecutive runs of `batchSize` indices are the batches, and dropping the last is unbiased. Each
+ * item occurs once per epoch.
+ */
+export class LengthBucketedSampler implements Sampler {
+  readonly length: number;
+  readonly #lengths: ArrayLike<number>;
+  readonly #batchSize: number;
+  readonly #windowBatches: number;
+  #seed: number;
+
+  /** @param lengths the length of each item, e.g. in tokens */
+  constructor(lengths: ArrayLike<number>, options: LengthBucketedOptions) {
+    this.length = lengths.length;
+    this.#lengths = lengths;
+    this.#batchSize = options.batchSize;
+    this.#windowBatches = options.windowBatches ?? 50;
+    this.#seed = options.seed ?? 0;
+  }
+
+  get seed(): number {
+    return this.#seed;
+  }
+
+  indices(epoch: number): Int32Array {
+    const generator = seededGenerator(this.#seed, epoch);
+    const order = shuffle(range(this.length), generator);
+    const lengthOf = (index: number): number => this.#lengths[index] as number;
+    const fullBatches = Math.floor(order.length / this.#batchSize);
+    const full = order.subarray(0, fullBatches * this.#batchSize);
+    const windowSize = this.#batchSize * this.#windowBatches;
+    // The sort of typed arrays is stable, so equal lengths keep their random order.
+    for (let start = 0; start < full.length; start += windowSize)
+      full.subarray(start, start + windowSize).sort((a, b) => lengthOf(a) - lengthOf(b));
+    const batchOrder = shuffle(range(fullBatches), generator);
+    const bucketed = order.slice();
+    for (let i = 0; i < fullBatches; i++) {
+      const start = (batchOrder[i] as number) * this.#batchSize;
+      bucketed.set(full.subarray(start, start + this.#batchSize), i * this.#batchSize);
+    }
+    return bucketed;
+  }
+
+  /** Buckets the batches of all ranks together, so that the ranks' batches of one step are of similar length and none waits. */
+  shard(rank: number, worldSize: number, options: ShardOptions): Sampler {
+    const joint = new LengthBucketedSampler(this.#lengths, {
+      batchSize: this.#batchSize * worldSize,
+      seed: this.#seed,
+      windowBatches: this.#windowBatches,
+    });
+    return new DistributedSampler(joint, rank, worldSize, options);
+  }
+
+  stateDict(): JsonObject {
+    return { seed: this.#seed };
+  }
+
+  loadStateDict(state: JsonObject): void {
+    if (typeof state.seed === 'number') this.#seed = state.seed;
+  }
+}
