@@ -1,5 +1,9 @@
 /** Vitest settings that every package shares: packages are read from their TypeScript sources, each test file in a process of its own. */
+import path from 'node:path';
 import { defineConfig } from 'vitest/config';
+
+/** Where CI collects one JSON report per package (named after the package's folder); unset otherwise. */
+const reportFolder = process.env['TENSORLOOM_TEST_REPORTS'];
 
 export const sharedVitestConfig = defineConfig({
   resolve: { conditions: ['@tensorloom/source'] },
@@ -11,5 +15,11 @@ export const sharedVitestConfig = defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    ...(reportFolder === undefined
+      ? {}
+      : {
+          reporters: ['default', 'json'],
+          outputFile: { json: path.join(reportFolder, `${path.basename(process.cwd())}.json`) },
+        }),
   },
 });

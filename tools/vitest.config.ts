@@ -1,0 +1,7 @@
+import { defineConfig, mergeConfig } from 'vitest/config';
+import { sharedVitestConfig } from './vitest.shared.ts';
+
+export default mergeConfig(
+  { ...sharedVitestConfig, test: { ...sharedVitestConfig.test, include: ['*.test.ts', 'bench/*.test.ts'] } },
+  defineConfig({ test: { name: 'tools' } }),
+);
