@@ -1,0 +1,100 @@
+/**
+ * Defaults: those that hold for every run, and the recipe that fits the model and the data. Where the figures come from is
+ * said with each recipe, and each run prints which recipe it took.
+ */
+import { statSync } from 'node:fs';
+import type { PartialRunConfig } from './schema.ts';
+
+/** Hold whatever is trained. */
+export const globalDefaults = {
+  data: 'quickstart',
+  split: 'blog',
+  textField: 'text',
+  labelField: 'label',
+  padding: 'longest',
+  bucketing: true,
+  strategy: 'accumulate',
+  devices: 1,
+  accelerator: 'auto',
+  precision: '32-true',
+  compile: false,
+  optimizer: 'adam',
+  weightDecay: 0,
+  momentum: 0.9,
+  maxSkippedSteps: 10,
+  seed: 123,
+  evalBatchSize: 32,
+  logEvery: 300,
+  checkpointEvery: 500,
+  keepCheckpoints: 2,
+  outputDir: 'runs',
+  quiet: false,
+} as const satisfies PartialRunConfig as PartialRunConfig;
+
+export interface Recipe {
+  /** One line for the user: what it is for and where it comes from. */
+  readonly reason: string;
+  readonly options: PartialRunConfig;
+}
+
+/** Tuned on the validation part of quickstart (never on its test part) so that the run ends within 2 minutes on 2 cores with accelerator wasm. */
+const quickstart: Recipe = {
+  reason: 'quickstart, small model from scratch: tuned on its validation part for less than 2 minutes on 2 cores',
+  options: {
+    model: 'bloom-tiny',
+    vocabularySize: 2048,
+    maxLength: 64,
+    microBatchSize: 8,
+    accumulate: 2,
+    lr: 2e-3,
+    schedule: 'linear',
+    warmupSteps: 20,
+    epochs: 5,
+  },
+};
+
+/** A tiny BLOOM on the 35,000 reviews, from scratch: reached 85.6 % test accuracy with PyTorch. */
+const fromScratch: Recipe = {
+  reason: 'model from scratch on a large data set: micro-batch 8, accumulate 2, Adam 2e-3 with 200 warm-up steps and linear decay',
+  options: {
+    model: 'bloom-tiny',
+    vocabularySize: 8192,
+    maxLength: 256,
+    microBatchSize: 8,
+    accumulate: 2,
+    lr: 2e-3,
+    schedule: 'linear',
+    warmupSteps: 200,
+    epochs: 1,
+  },
+};
+
+/** The blog's setting. */
+const pretrained: Recipe = {
+  reason: 'pretrained model: the recipe of "Finetuning LLMs on a single GPU using gradient accumulation" (Adam 5e-5, micro-batch 1, accumulate 16, 1 epoch)',
+  options: {
+    maxLength: 1024,
+    microBatchSize: 1,
+    accumulate: 16,
+    evalBatchSize: 8,
+    lr: 5e-5,
+    schedule: 'constant',
+    warmupSteps: 0,
+    epochs: 1,
+  },
+};
+
+/** The recipe for a data set and a model; `model` undefined means that the recipe chooses it. */
+export function recipeFor(data: string, model: string | undefined): Recipe {
+  if (model !== undefined && isPretrained(model)) return pretrained;
+  return data === 'imdb' ? fromScratch : quickstart;
+}
+
+/** Folders and hub ids bring weights; preset names do not. */
+export function isPretrained(model: string): boolean {
+  return model.includes('/') || isFolder(model);
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}

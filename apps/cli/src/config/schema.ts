@@ -1,0 +1,99 @@
+/**
+ * Every option of a training run: type, bounds, help. The one source for flags (flags.ts), configuration files
+ * (config-file.ts), the help text and the table in README.md. Defaults are in defaults.ts.
+ */
+import { z } from 'zod';
+
+const count = (): z.ZodNumber => z.int().positive();
+const countOrZero = (): z.ZodNumber => z.int().nonnegative();
+const name = (): z.ZodString => z.string().min(1);
+
+export const runSchema = z.strictObject({
+  // What is trained on what
+  model: name().describe('model: a preset name (fresh weights), a folder in Hugging Face format, a run folder, or a hub id such as bigscience/bloom-560m'),
+  tokenizer: name().optional().describe('tokenizer.json, or a folder with one; default: the one of the model, else one trained on the training part'),
+  vocabularySize: count().optional().describe('entries of the tokenizer that is trained when none is given'),
+  hiddenSize: count().optional().describe('overrides the preset\'s hidden size; fresh weights only'),
+  layers: count().optional().describe('overrides the preset\'s number of blocks; fresh weights only'),
+  heads: count().optional().describe('overrides the preset\'s number of attention heads; fresh weights only'),
+  dropout: z.number().min(0).lt(1).optional().describe('dropout rate of hidden states and attention, 0..1; default: the model\'s own'),
+  data: name().describe('data set: quickstart, imdb, jsonl or csv'),
+  dataPath: name().optional().describe('imdb: the tarball or the unpacked folder; jsonl, csv: the file, or a folder with train, validation and test files'),
+  split: z.enum(['blog', 'standard']).describe('imdb: the partition of the blog (35k/5k/10k) or the published one'),
+  textField: name().describe('jsonl, csv: name of the field with the text'),
+  labelField: name().describe('jsonl, csv: name of the field with the label'),
+  maxLength: count().describe('texts are cut to this many tokens'),
+  padding: z.enum(['longest', 'max']).describe('pad to the longest text of the micro-batch, or to --max-length'),
+  paddingSide: z.enum(['left', 'right']).optional().describe('side on which short texts are padded; default: the tokenizer\'s own'),
+  bucketing: z.boolean().describe('put texts of similar length into one micro-batch'),
+
+  // How the step is made
+  strategy: name().describe('how a step is made from micro-batches and devices: accumulate, single'),
+  devices: count().describe('number of devices'),
+  accelerator: name().describe('what computes: auto, tensorflow, wasm, cpu'),
+  precision: name().describe('how numbers are stored: 32-true, 16-mixed, bf16-mixed, …'),
+  threads: count().optional().describe('compute threads; default: what the accelerator chooses'),
+  compile: z.boolean().describe('compile the step where the accelerator has a compiler'),
+  microBatchSize: count().describe('texts per forward and backward pass'),
+  accumulate: count().describe('micro-batches per optimizer step; effective batch size = micro-batch size x accumulate'),
+
+  // Optimization
+  optimizer: z.enum(['adam', 'adamw', 'sgd']).describe('optimizer'),
+  lr: z.number().positive().describe('learning rate (after warm-up)'),
+  weightDecay: z.number().nonnegative().describe('weight decay: L2 for adam and sgd, decoupled for adamw'),
+  momentum: z.number().min(0).lt(1).describe('momentum of sgd'),
+  schedule: z.enum(['constant', 'linear', 'cosine']).describe('course of the learning rate after warm-up, down to 0 at the last step for linear and cosine'),
+  warmupSteps: countOrZero().describe('optimizer steps over which the learning rate rises from 0'),
+  clipNorm: z.number().positive().optional().describe('largest global gradient norm; default: no clipping'),
+  clipValue: z.number().positive().optional().describe('largest absolute gradient element; default: no clipping'),
+  maxSkippedSteps: count().describe('stop after this many optimizer steps in a row without a finite gradient'),
+  epochs: count().describe('passes over the training part'),
+  maxSteps: count().optional().describe('stop after this many optimizer steps, even within an epoch'),
+  seed: countOrZero().describe('seed of everything that is random'),
+
+  // What is reported and kept
+  evalBatchSize: count().describe('texts per batch in evaluation'),
+  evalEvery: count().optional().describe('evaluate the validation part also each so many optimizer steps'),
+  logEvery: count().describe('micro-batches between log lines and rows of metrics.csv'),
+  checkpointEvery: count().describe('optimizer steps between checkpoints; one more is written at the end'),
+  checkpointEveryMicroBatches: count().optional().describe('micro-batches between checkpoints, also in the middle of a step'),
+  keepCheckpoints: count().describe('how many of the newest checkpoints are kept'),
+  outputDir: name().describe('folder in which run folders are made'),
+  runName: name().optional().describe('name of the run folder; default: the time of the start'),
+  quiet: z.boolean().describe('print only the result'),
+});
+
+/** All options of a run, resolved. */
+export type RunConfig = z.infer<typeof runSchema>;
+export type OptionKey = keyof RunConfig;
+/** Some of the options: what a preset, a configuration file or a command line gives. */
+export type PartialRunConfig = Partial<RunConfig>;
+
+export const optionKeys = Object.keys(runSchema.shape) as OptionKey[];
+
+/** `microBatchSize` -> `micro-batch-size`, the name in flags and files. */
+export function flagName(key: string): string {
+  return key.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
+}
+
+/** `micro-batch-size` -> `microBatchSize`. */
+export function keyOfFlag(flag: string): string {
+  return flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** How an option is written on the command line. */
+export interface OptionForm {
+  readonly kind: 'number' | 'text' | 'switch' | 'choice';
+  readonly help: string;
+  readonly choices?: readonly string[];
+}
+
+/** The form of one option, read from its schema. */
+export function optionForm(key: OptionKey): OptionForm {
+  const field = runSchema.shape[key];
+  const inner = field instanceof z.ZodOptional ? field.unwrap() : field;
+  const help = field.description ?? inner.description ?? '';
+  if (inner instanceof z.ZodEnum) return { kind: 'choice', help, choices: inner.options.map(String) };
+  if (inner instanceof z.ZodBoolean) return { kind: 'switch', help };
+  return { kind: inner instanceof z.ZodNumber ? 'number' : 'text', help };
+}

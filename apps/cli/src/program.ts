@@ -1,0 +1,49 @@
+/** The `tensorloom` command line: its commands, and how its errors are reported. What a command does is loaded when it runs. */
+import { Command, CommanderError } from 'commander';
+import { registerEvaluateCommand } from './commands/evaluate.ts';
+import { registerPredictCommand } from './commands/predict.ts';
+import { registerPrepareCommand } from './commands/prepare.ts';
+import { registerTrainCommand } from './commands/train.ts';
+import { registerDoctorCommand } from './doctor/command.ts';
+import { reportError } from './errors.ts';
+import { exitCodes } from './exit-codes.ts';
+import { registerVerifyCommand } from './verify/command.ts';
+
+export function createProgram(): Command {
+  // Set before the commands are added, which copy these settings.
+  const program = new Command('tensorloom')
+    .description('Trains and evaluates language models in Node.js.')
+    .exitOverride()
+    .helpCommand(false)
+    .showHelpAfterError('(add --help for all options)')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted (SIGINT), 143 terminated (SIGTERM).' +
+        '\nTENSORLOOM_DEBUG=1 adds stack traces to errors.',
+    );
+  registerTrainCommand(program);
+  registerEvaluateCommand(program);
+  registerPredictCommand(program);
+  registerPrepareCommand(program);
+  registerVerifyCommand(program);
+  registerDoctorCommand(program);
+  return program;
+}
+
+/** Runs the command line and returns the exit code. Never throws. */
+export async function run(args: readonly string[]): Promise<number> {
+  try {
+    const program = createProgram();
+    if (args.length === 0) {
+      program.outputHelp({ error: true });
+      return exitCodes.usage;
+    }
+    await program.parseAsync([...args], { from: 'user' });
+    // A command that ends badly without an error (verify over its bound) has set the exit code.
+    return typeof process.exitCode === 'number' ? process.exitCode : exitCodes.ok;
+  } catch (error) {
+    // Commander has printed its message already; help is not an error.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    return reportError(error);
+  }
+}
