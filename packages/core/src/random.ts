@@ -60,28 +60,17 @@ export class RandomGenerator implements Stateful {
    * sign and value taken from separate bits of one draw (Doornik, 2005).
    */
   fillNormal(target: Float32Array, mean = 0, standardDeviation = 1): void {
-    // The generator's step is written out on local integers: calls through its object cost four times as much.
-    let [s01, s00, s11, s10] = this.#source.getState() as [number, number, number, number];
+    // The state is held in an Int32Array here: calls through pure-rand's object cost several times as much.
+    const state = Int32Array.from(this.#source.getState());
     for (let i = 0; i < target.length; i++) {
-      const bits = (s00 + s10) | 0;
-      const a0 = s10 ^ s00;
-      const a1 = s11 ^ s01;
-      const low = s00;
-      s00 = (s00 << 24) ^ (s01 >>> 8) ^ a0 ^ (a0 << 16);
-      s01 = (s01 << 24) ^ (low >>> 8) ^ a1 ^ ((a1 << 16) | (a0 >>> 16));
-      s10 = (a1 << 5) ^ (a0 >>> 27);
-      s11 = (a0 << 5) ^ (a1 >>> 27);
+      const bits = step(state);
       const layer = bits & 0xff;
       const magnitude = bits >>> 9;
-      let value = magnitude * layerScale[layer]!;
-      if (magnitude >= layerAccept[layer]!) {
-        const source = xoroshiro128plusFromState([s01, s00, s11, s10]);
-        value = edge(source, layer, value);
-        [s01, s00, s11, s10] = source.getState() as [number, number, number, number];
-      }
+      const inside = magnitude * layerScale[layer]!;
+      const value = magnitude < layerAccept[layer]! ? inside : edge(state, layer, inside);
       target[i] = mean + standardDeviation * ((bits & 0x100) === 0 ? value : -value);
     }
-    this.#source = xoroshiro128plusFromState([s01, s00, s11, s10]);
+    this.#source = xoroshiro128plusFromState([...state]);
   }
 
   stateDict(): StateDict {
@@ -105,6 +94,8 @@ const boundaries = ziggurat();
 const layerScale = Float64Array.from({ length: 256 }, (_, i) => boundaries[i]! * 2 ** -23);
 /** Magnitudes below this one lie under the curve for certain. */
 const layerAccept = Float64Array.from({ length: 256 }, (_, i) => Math.floor((boundaries[i + 1]! / boundaries[i]!) * 2 ** 23));
+/** Height of the curve at each boundary. */
+const layerDensity = boundaries.map((x) => Math.exp(-0.5 * x * x));
 
 function ziggurat(): Float64Array {
   const x = new Float64Array(257);
@@ -115,25 +106,42 @@ function ziggurat(): Float64Array {
   return x;
 }
 
-/** The slow path: the tail beyond the last boundary, or the wedge between a layer's box and the curve. */
-function edge(source: JumpableRandomGenerator, layer: number, inside: number): number {
-  const open = () => ((source.next() >>> 0) + 0.5) * 2 ** -32;
-  if (layer === 0) {
-    for (;;) {
-      const x = -Math.log(open()) / tail;
-      if (-2 * Math.log(open()) > x * x) return tail + x;
+/** One draw of xoroshiro128+ on `[s01, s00, s11, s10]`, pure-rand's order; the tests hold it to pure-rand's own. */
+function step(state: Int32Array): number {
+  const s01 = state[0]!;
+  const s00 = state[1]!;
+  const s10 = state[3]!;
+  const a0 = s10 ^ s00;
+  const a1 = state[2]! ^ s01;
+  state[1] = (s00 << 24) ^ (s01 >>> 8) ^ a0 ^ (a0 << 16);
+  state[0] = (s01 << 24) ^ (s00 >>> 8) ^ a1 ^ ((a1 << 16) | (a0 >>> 16));
+  state[3] = (a1 << 5) ^ (a0 >>> 27);
+  state[2] = (a0 << 5) ^ (a1 >>> 27);
+  return (s00 + s10) | 0;
+}
+
+/** Uniform in (0, 1). */
+function open(state: Int32Array): number {
+  return ((step(state) >>> 0) + 0.5) * 2 ** -32;
+}
+
+/** The slow path (1.5 %): the tail beyond the last boundary, or the wedge between a layer's box and the curve. */
+function edge(state: Int32Array, layer: number, inside: number): number {
+  let [candidateLayer, candidate] = [layer, inside];
+  for (;;) {
+    if (candidateLayer === 0) {
+      const x = -Math.log(open(state)) / tail;
+      if (-2 * Math.log(open(state)) > x * x) return tail + x;
+      continue;
     }
+    const bottom = layerDensity[candidateLayer]!;
+    if (bottom + open(state) * (layerDensity[candidateLayer + 1]! - bottom) < Math.exp(-0.5 * candidate * candidate)) return candidate;
+    // Rejected: draw again. The sign is independent, so the caller's still holds.
+    const bits = step(state);
+    candidateLayer = bits & 0xff;
+    candidate = (bits >>> 9) * layerScale[candidateLayer]!;
+    if (bits >>> 9 < layerAccept[candidateLayer]!) return candidate;
   }
-  const density = (x: number) => Math.exp(-0.5 * x * x);
-  const top = density(boundaries[layer + 1]!);
-  const bottom = density(boundaries[layer]!);
-  if (bottom + open() * (top - bottom) < density(inside)) return inside;
-  // Rejected: draw again. The sign is symmetric, so the caller's still holds.
-  const bits = source.next();
-  const next = bits & 0xff;
-  const magnitude = bits >>> 9;
-  const value = magnitude * layerScale[next]!;
-  return magnitude < layerAccept[next]! ? value : edge(source, next, value);
 }
 
 function seeded(seed: number, stream: number): JumpableRandomGenerator {
