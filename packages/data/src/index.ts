@@ -6,6 +6,7 @@ export type { TextSource, TextSourceOpener, TextSourceOptions, TextSplit, TextSp
 export { openImdb, IMDB_DOWNLOAD } from './sources/imdb/imdb.ts';
 export { openQuickstart } from './sources/quickstart.ts';
 export { blogPartition, standardPartition, type ImdbPartition } from './sources/imdb/splits.ts';
+export { listImdbReviews } from './sources/imdb/list.ts';
 export { Tokenizer, type EncodeLimits } from './tokenization/tokenizer.ts';
 export { bloomTokenizerFor, trainBloomTokenizer, BLOOM_SPECIAL_TOKENS, type TrainBloomTokenizerOptions } from './tokenization/bloom-tokenizer.ts';
 export { tokenizeSplits, type TokenizeOptions } from './tokenization/tokenize-splits.ts';
