@@ -4,8 +4,11 @@ import type { TextSplit } from './text-splits.ts';
 
 export interface LabelledText {
   readonly text: string;
+  /** Class index, or target of a regression. */
   readonly label: number;
 }
+
+type Task = 'classification' | 'regression';
 
 export interface Parts {
   readonly train: TextSplit;
@@ -25,16 +28,22 @@ export function withoutDuplicates<T extends LabelledText>(examples: readonly T[]
 }
 
 /**
- * Cuts a shuffled list into three parts of the given fractions, each label in its own proportion.
+ * Cuts a shuffled list into three parts of the given fractions, each label in its own proportion (for a regression: all together).
  * @param fractions of train, validation, test; the first part takes what rounding leaves
  */
-export function partitionStratified(examples: readonly LabelledText[], fractions: readonly [number, number, number], seed: number): Parts {
+export function partitionStratified(
+  examples: readonly LabelledText[],
+  fractions: readonly [number, number, number],
+  seed: number,
+  task: Task = 'classification',
+): Parts {
   const order = shuffle(range(examples.length), seededGenerator(seed));
   const byLabel = new Map<number, LabelledText[]>();
   for (const index of order) {
     const example = examples[index] as LabelledText;
-    const group = byLabel.get(example.label);
-    if (group === undefined) byLabel.set(example.label, [example]);
+    const stratum = task === 'regression' ? 0 : example.label;
+    const group = byLabel.get(stratum);
+    if (group === undefined) byLabel.set(stratum, [example]);
     else group.push(example);
   }
   const parts: [LabelledText[], LabelledText[], LabelledText[]] = [[], [], []];
@@ -47,11 +56,11 @@ export function partitionStratified(examples: readonly LabelledText[], fractions
     parts[0].push(...group.slice(validation + test));
   }
   // Grouped by label until here: each part gets an order of its own.
-  const [train, validation, test] = parts.map((part, i) => toSplit(shuffle(part, seededGenerator(seed, i + 1)))) as [TextSplit, TextSplit, TextSplit];
+  const [train, validation, test] = parts.map((part, i) => toSplit(shuffle(part, seededGenerator(seed, i + 1)), task)) as [TextSplit, TextSplit, TextSplit];
   return { train, validation, test };
 }
 
-export function toSplit(examples: readonly LabelledText[], task: 'classification' | 'regression' = 'classification'): TextSplit {
+export function toSplit(examples: readonly LabelledText[], task: Task = 'classification'): TextSplit {
   const labels = examples.map(({ label }) => label);
   return { texts: examples.map(({ text }) => text), labels: task === 'regression' ? Float32Array.from(labels) : Int32Array.from(labels) };
 }

@@ -32,7 +32,9 @@ function split(contents: readonly string[], folder: string, seed: number): TextS
 function parse(json: string, path: string): LabelledText[] {
   const rows: unknown = JSON.parse(json);
   if (!Array.isArray(rows)) throw new TensorloomError('BAD_DATA', `${path}: expected a list of sentences; reinstall the package 'sentiment'.`);
-  return rows.map((row: { text?: unknown; class?: unknown }, i) => {
+  // Each file ends with an entry without text or label.
+  const sentences = rows.filter((row: { text?: unknown; class?: unknown }) => row.text !== '' || row.class !== null);
+  return sentences.map((row: { text?: unknown; class?: unknown }, i) => {
     if (typeof row.text !== 'string' || (row.class !== 0 && row.class !== 1))
       throw new TensorloomError('BAD_DATA', `${path}: entry ${i} has no text or no class 0 or 1; reinstall the package 'sentiment'.`);
     return { text: row.text.trim(), label: row.class };

@@ -33,6 +33,17 @@ const PIPELINE = {
   decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
 };
 
+// The library trains on the lines of a file, each with its line feed, which would end up in the counts (".\n" instead of "."). So a text is one
+// line, and a normalizer that serves for training only drops the line's end and puts the text's own line feeds back.
+const NEWLINE_STAND_IN = '\u{10ffff}';
+const ONE_TEXT_PER_LINE = {
+  type: 'Sequence',
+  normalizers: [
+    { type: 'Replace', pattern: { String: '\n' }, content: '' },
+    { type: 'Replace', pattern: { String: NEWLINE_STAND_IN }, content: '\n' },
+  ],
+};
+
 /**
  * Trains on `texts`. Special tokens <unk> <s> </s> <pad> are ids 0..3, then every byte, then the merges in order of frequency. The same
  * texts give the same tokenizer.
@@ -46,8 +57,8 @@ export async function trainBloomTokenizer(texts: readonly string[], options: Tra
   const folder = await mkdtemp(join(tmpdir(), 'tensorloom-bpe-'));
   try {
     const textFile = join(folder, 'texts.txt');
-    await writeFile(textFile, texts.join('\n'));
-    const untrained = { version: '1.0', ...frame([]), ...PIPELINE, model: { ...BPE, vocab: {}, merges: [] } };
+    await writeFile(textFile, texts.map((text) => text.replaceAll('\n', NEWLINE_STAND_IN)).join('\n'));
+    const untrained = { version: '1.0', ...frame([]), normalizer: ONE_TEXT_PER_LINE, ...PIPELINE, model: { ...BPE, vocab: {}, merges: [] } };
     const trained = await trainByteLevelBpe(JSON.stringify(untrained), textFile, join(folder, 'trained.json'));
     const { merges, limit } = trained;
     if (BASE_SIZE + merges.length < vocabSize && merges.length >= limit)
