@@ -1,5 +1,5 @@
 /** The gradient of an embedding table: only the rows that occurred. */
-import type { Tensor } from '../tensors.ts';
+import { tf, type Tensor } from '../tensors.ts';
 
 /**
  * `indices` are strictly increasing row numbers of a dense `[numRows, width]` tensor, `rows` `[indices.length, width]`
@@ -16,7 +16,52 @@ export class RowSparse {
     return [this.numRows, this.rows.shape[1] as number];
   }
 
+  /** Sum of two gradients of the same table; rows of both are merged. The result is new, the operands stay. */
+  add(other: RowSparse): RowSparse {
+    const indices = mergeSorted(this.indices, other.indices);
+    const width = this.shape[1];
+    const sum = new Float32Array(indices.length * width);
+    for (const part of [this, other]) {
+      const values = part.rows.dataSync<'float32'>();
+      let row = 0;
+      for (let i = 0; i < part.indices.length; i++) {
+        while (indices[row] !== part.indices[i]) row++;
+        const to = row * width;
+        const from = i * width;
+        for (let j = 0; j < width; j++) sum[to + j] = (sum[to + j] as number) + (values[from + j] as number);
+      }
+    }
+    return new RowSparse(indices, tf.tensor2d(sum, [indices.length, width], 'float32'), this.numRows);
+  }
+
+  /** The same gradient with its values replaced by `fn(rows)`, as for dividing or clipping. The operand stays. */
+  map(fn: (rows: Tensor) => Tensor): RowSparse {
+    return new RowSparse(this.indices, fn(this.rows), this.numRows);
+  }
+
+  /** The dense tensor `[numRows, width]` (new). */
+  toDense(): Tensor {
+    if (this.indices.length === 0) return tf.zeros(this.shape);
+    return tf.tidy(() => tf.scatterND(tf.tensor2d(this.indices, [this.indices.length, 1], 'int32'), this.rows, this.shape));
+  }
+
   dispose(): void {
     this.rows.dispose();
   }
+}
+
+/** Union of two strictly increasing sequences, strictly increasing. */
+export function mergeSorted(a: Int32Array, b: Int32Array): Int32Array {
+  const merged = new Int32Array(a.length + b.length);
+  let i = 0;
+  let j = 0;
+  let n = 0;
+  while (i < a.length || j < b.length) {
+    const x = i < a.length ? (a[i] as number) : Infinity;
+    const y = j < b.length ? (b[j] as number) : Infinity;
+    merged[n++] = Math.min(x, y);
+    if (x <= y) i++;
+    if (y <= x) j++;
+  }
+  return merged.slice(0, n);
 }

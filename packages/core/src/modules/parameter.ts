@@ -1,11 +1,17 @@
-/** A trainable tensor with its gradient. */
+/** A trainable tensor with its gradient. Its value lives on the device, or, for embedding tables, in host memory. */
 import type { RowSparse } from '../autograd/row-sparse.ts';
+import { TensorloomError } from '../errors.ts';
 import type { Tensor } from '../tensors.ts';
 import { tf } from '../tensors.ts';
 
 /** A gradient is dense, or, for embedding tables, the rows that occurred. Its values are sums over items (see Strategy). */
 export type Gradient = Tensor | RowSparse;
 
+/**
+ * A large embedding table is read and updated a few rows at a time, and tfjs's tensors are immutable: replacing a few
+ * rows on a stock backend copies the whole table. `embeddingLookup` therefore moves a table to host memory, where rows
+ * are gathered and updated in place; `value` puts it on the device only when something asks for the whole of it.
+ */
 export class Parameter {
   /** Where gradients land; `null` until the first backward and after `zeroGrad`. Owned by the parameter. */
   grad: Gradient | null = null;
@@ -13,32 +19,82 @@ export class Parameter {
   requiresGrad = true;
   /** Full name in the module tree (`transformer.h.0.mlp.dense_h_to_4h.weight`), set when the module is set up or walked. */
   name = '';
-  #value: Tensor;
+  readonly shape: readonly number[];
+  readonly size: number;
+  #device: Tensor | null;
+  #host: Float32Array | null = null;
+  #handle: Tensor | null = null;
+  #pinned = false;
 
   /** Takes ownership of `value`, float32. */
   constructor(value: Tensor) {
-    this.#value = tf.keep(value);
+    this.shape = [...value.shape];
+    this.size = value.size;
+    this.#device = tf.keep(value);
   }
 
-  /** The current value; do not dispose. */
+  /** The current value; do not dispose. Valid until the next update of the parameter. */
   get value(): Tensor {
-    return this.#value;
+    if (this.#device === null) {
+      if (this.#host === null) throw new TensorloomError('MISUSE', `Parameter ${this.name} was used after it had been disposed.`);
+      this.#device = tf.keep(tf.tensor(this.#host, [...this.shape], 'float32'));
+    }
+    return this.#device;
   }
 
-  get shape(): readonly number[] {
-    return this.#value.shape;
-  }
-
-  get size(): number {
-    return this.#value.size;
-  }
-
-  /** Replaces the value (same shape), taking ownership of `next` and freeing the old one. */
+  /** Replaces the value (same shape), taking ownership of `next` and freeing the old one. The value is on the device then. */
   assign(next: Tensor): void {
-    tf.util.assertShapesMatch(this.#value.shape, next.shape, `Parameter ${this.name}: `);
-    const previous = this.#value;
-    this.#value = tf.keep(next);
-    if (previous !== next) previous.dispose();
+    tf.util.assertShapesMatch([...this.shape], next.shape, `Parameter ${this.name}: `);
+    const previous = this.#device;
+    this.#device = tf.keep(next);
+    this.#host = null;
+    if (previous !== next) previous?.dispose();
+  }
+
+  /** Whether the value lives in host memory (`value` works all the same). */
+  get onHost(): boolean {
+    return this.#host !== null;
+  }
+
+  /** Keeps the value on the device from now on: for tables that are also used as a whole, such as a tied head's. */
+  pinToDevice(): void {
+    this.#pinned = true;
+  }
+
+  get pinnedToDevice(): boolean {
+    return this.#pinned;
+  }
+
+  /** The value in host memory, row-major, to be read. Moves it there. */
+  hostData(): Float32Array {
+    if (this.#host === null) {
+      const value = this.value;
+      const data = value.dataSync<'float32'>();
+      // Some backends hand out their own storage: it is ours alone only if no other tensor shares it.
+      this.#host = tf.engine().backend.refCount(value.dataId) === 1 ? data : data.slice();
+      this.#device = null;
+      value.dispose();
+    }
+    return this.#host;
+  }
+
+  /** Moves the value to host memory and lets `update` change it in place. */
+  updateOnHost(update: (data: Float32Array) => void): void {
+    const data = this.hostData();
+    this.#device?.dispose();
+    this.#device = null;
+    update(data);
+  }
+
+  /** Stands for a value in host memory on tfjs's tape, where only tensors can. */
+  get tapeHandle(): Tensor {
+    this.#handle ??= tf.keep(tf.scalar(0));
+    return this.#handle;
+  }
+
+  /** Ids of the tensors that are this parameter on tfjs's tape. */
+  get tapeIds(): number[] {
+    return [this.#device, this.#handle].flatMap((tensor) => (tensor === null ? [] : [tensor.id]));
   }
 
   zeroGrad(): void {
@@ -48,6 +104,8 @@ export class Parameter {
 
   dispose(): void {
     this.zeroGrad();
-    this.#value.dispose();
+    this.#device?.dispose();
+    this.#handle?.dispose();
+    this.#device = this.#handle = this.#host = null;
   }
 }

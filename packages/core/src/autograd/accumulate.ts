@@ -1,0 +1,40 @@
+/** Adds gradients, dense and row-sparse ones. */
+import type { Gradient, Parameter } from '../modules/parameter.ts';
+import { tf, type Tensor } from '../tensors.ts';
+import { RowSparse } from './row-sparse.ts';
+
+/** Adds `gradient` into `parameter.grad`, taking ownership of it. Row-sparse plus dense is dense. */
+export function accumulateGradient(parameter: Parameter, gradient: Gradient): void {
+  const previous = parameter.grad;
+  parameter.grad = keepGradient(previous === null ? gradient : sum(previous, gradient));
+  if (previous !== null) {
+    previous.dispose();
+    gradient.dispose();
+  }
+}
+
+/** Exempts a gradient's tensor from the tidy that it was made in. */
+export function keepGradient(gradient: Gradient): Gradient {
+  tf.keep(gradientValues(gradient));
+  return gradient;
+}
+
+/** The tensor that holds a gradient's values: all of them, or those of the rows that occurred. */
+export function gradientValues(gradient: Gradient): Tensor {
+  return gradient instanceof RowSparse ? gradient.rows : gradient;
+}
+
+/** Applies an element-wise `fn` that maps zero to zero. The operand stays. */
+export function mapGradient(gradient: Gradient, fn: (values: Tensor) => Tensor): Gradient {
+  return gradient instanceof RowSparse ? gradient.map(fn) : fn(gradient);
+}
+
+function sum(a: Gradient, b: Gradient): Gradient {
+  if (a instanceof RowSparse && b instanceof RowSparse) return a.add(b);
+  return tf.tidy(() => tf.add(toDense(a), toDense(b)));
+}
+
+/** The gradient as a dense tensor: itself if it is one. */
+export function toDense(gradient: Gradient): Tensor {
+  return gradient instanceof RowSparse ? gradient.toDense() : gradient;
+}
