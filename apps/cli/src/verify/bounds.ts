@@ -1,0 +1,47 @@
+/** How far a result may lie from its reference. Each bound is stated once, here. */
+
+/** Activations (logits, hidden states): absolute, plus relative to the tensor's largest value. */
+export const ACTIVATION_ABSOLUTE = 1e-5;
+export const ACTIVATION_RELATIVE = 1e-5;
+/** Gradients: relative to the tensor's largest. */
+export const GRADIENT_RELATIVE = 1e-4;
+/**
+ * A gradient whose largest element is below this is rounding noise (its true value is zero), of which nothing can be
+ * asked but to be noise as well. In units of the largest gradient of the whole model, or 1 if that is smaller.
+ */
+export const GRADIENT_NOISE = 1e-7;
+/** Parameters after an optimizer run, where the reference gradient is larger than `MOVING_GRADIENT`. */
+export const PARAMETER_ABSOLUTE = 2e-5;
+export const MOVING_GRADIENT = 1e-6;
+/** Losses. */
+export const LOSS_ABSOLUTE = 1e-5;
+/** No result can be closer than this many units in the last place of float32 (matters for losses above 20). */
+const FLOAT32_ULPS = 4;
+/** A fine-tuning run: its first micro-batches, the mean over its last ones, and the accuracy at its end (1.5 points). */
+export const RUN_FIRST = { count: 120, bound: 2e-3 } as const;
+export const RUN_LAST = { count: 40, bound: 1e-2 } as const;
+export const RUN_ACCURACY = 0.015;
+
+export function activationBound(largest: number): number {
+  return ACTIVATION_ABSOLUTE + ACTIVATION_RELATIVE * largest;
+}
+
+/** @param largestOfModel the largest gradient over all tensors of the model */
+export function gradientBound(largest: number, largestOfModel: number): number {
+  const noise = GRADIENT_NOISE * Math.max(1, largestOfModel);
+  return largest < noise ? noise : GRADIENT_RELATIVE * largest;
+}
+
+/** Where the true gradient is zero, Adam turns rounding noise into steps of up to `lr`, in either direction. */
+export function stillParameterBound(lr: number, steps: number): number {
+  return 2 * lr * steps;
+}
+
+export function lossBound(reference: number): number {
+  return Math.max(LOSS_ABSOLUTE, FLOAT32_ULPS * 2 ** -23 * Math.abs(reference));
+}
+
+/** The norm over all gradients is held to the bound of the gradients. */
+export function normBound(reference: number): number {
+  return GRADIENT_RELATIVE * reference;
+}
