@@ -1,0 +1,37 @@
+/** BLOOM's self-attention: fused query-key-value projection, ALiBi, causal. */
+import { bloomAttention, dropout, globalRandom, Module, type Tensor } from '@tensorloom/core';
+import { alibiSlopes } from './alibi.ts';
+import type { BloomConfig } from './config.ts';
+import type { Initializer } from './initialization.ts';
+import { Linear } from './layers.ts';
+
+export class BloomAttention extends Module {
+  readonly queryKeyValue: Linear;
+  readonly dense: Linear;
+  readonly #slopes: Float32Array;
+  readonly #config: BloomConfig;
+
+  constructor(config: BloomConfig, initializer: Initializer) {
+    super();
+    this.#config = config;
+    this.#slopes = alibiSlopes(config.numHeads);
+    this.queryKeyValue = new Linear(config.hiddenSize, 3 * config.hiddenSize, initializer);
+    this.dense = new Linear(config.hiddenSize, config.hiddenSize, initializer);
+  }
+
+  /**
+   * @param hidden [batch, seq, hidden], normalised
+   * @param residual [batch, seq, hidden], added to the result
+   * @param attentionMask [batch, seq] int32, 1 for tokens, 0 for padding
+   */
+  override forward(hidden: Tensor, residual: Tensor, attentionMask: Tensor): Tensor {
+    const { numHeads: heads, attentionDropout, hiddenDropout } = this.#config;
+    const attentionRate = this.training ? attentionDropout : 0;
+    const context = bloomAttention(this.queryKeyValue.forward(hidden), this.#slopes, attentionMask, {
+      heads,
+      ...(attentionRate > 0 ? { dropout: { rate: attentionRate, random: globalRandom() } } : {}),
+    });
+    const output = this.dense.forward(context);
+    return (this.training && hiddenDropout > 0 ? dropout(output, hiddenDropout, globalRandom()) : output).add(residual);
+  }
+}

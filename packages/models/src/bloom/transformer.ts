@@ -1,0 +1,39 @@
+/** BLOOM's body (BloomModel in transformers): embedding with its LayerNorm, blocks, final LayerNorm. */
+import { Module, tf, type Tensor } from '@tensorloom/core';
+import { BloomBlock } from './block.ts';
+import type { BloomConfig } from './config.ts';
+import type { Initializer } from './initialization.ts';
+import { Embedding, LayerNorm } from './layers.ts';
+
+export class BloomTransformer extends Module {
+  readonly wordEmbeddings: Embedding;
+  readonly wordEmbeddingsLayernorm: LayerNorm;
+  readonly h: readonly BloomBlock[];
+  readonly lnF: LayerNorm;
+
+  constructor(config: BloomConfig, initializer: Initializer) {
+    super();
+    const { vocabSize, hiddenSize, layerNormEpsilon, numLayers } = config;
+    this.wordEmbeddings = new Embedding(vocabSize, hiddenSize, initializer);
+    this.wordEmbeddingsLayernorm = new LayerNorm(hiddenSize, layerNormEpsilon, initializer);
+    this.h = Array.from({ length: numLayers }, () => new BloomBlock(config, initializer));
+    this.lnF = new LayerNorm(hiddenSize, layerNormEpsilon, initializer);
+  }
+
+  /**
+   * @param inputIds [batch, seq] int32
+   * @param attentionMask [batch, seq] int32, 1 for tokens, 0 for padding on either side
+   * @returns the last hidden state, [batch, seq, hidden]
+   */
+  override forward(inputIds: Tensor, attentionMask: Tensor): Tensor {
+    return tf.tidy(() => {
+      let hidden = this.wordEmbeddingsLayernorm.forward(this.wordEmbeddings.forward(inputIds));
+      for (const block of this.h) {
+        const next = block.forward(hidden, attentionMask);
+        hidden.dispose();
+        hidden = next;
+      }
+      return this.lnF.forward(hidden);
+    });
+  }
+}
