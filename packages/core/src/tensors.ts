@@ -4,6 +4,9 @@
  */
 import * as tf from '@tensorflow/tfjs';
 
+// Switches off tfjs's advice on the console (which backend to install, that a platform was set twice); it has no other effect.
+tf.enableProdMode();
+
 export { tf };
 export type Tensor = tf.Tensor;
 export type Scalar = tf.Scalar;
