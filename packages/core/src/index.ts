@@ -11,12 +11,14 @@ export { backward, type BackwardOptions, type LossOutput } from './autograd/back
 export { Optimizer, type ParameterGroup, type ParameterGroups } from './optimizers/optimizer.ts';
 
 export { accelerators, type Accelerator, type AcceleratorEntry, type FloatStorage, type MemoryStatistics } from './accelerators/accelerator.ts';
+export { selectAccelerator, acceleratorsByPriority, type AcceleratorSelection } from './accelerators/select.ts';
 export { precisions, type Precision, type PrecisionFactory } from './precision/precision.ts';
 export type { LossScaler } from './precision/loss-scaler.ts';
 export type { CollectiveArray, ProcessGroup, ReduceOp } from './distributed/process-group.ts';
 export {
   strategies,
   type BackwardRequest,
+  type ClipOptions,
   type StepOptions,
   type StepResult,
   type Strategy,
@@ -25,3 +27,5 @@ export {
   type StrategyOptions,
 } from './strategies/strategy.ts';
 export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';
+export { writeFileAtomically, writeFolderAtomically, removeLeftovers, type ByteSink, type WrittenFile } from './checkpoints/atomic-write.ts';
+export { RandomGenerator, globalRandom, seedEverything } from './random.ts';

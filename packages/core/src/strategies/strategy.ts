@@ -16,8 +16,8 @@ export interface StrategyContext {
 }
 
 export interface BackwardRequest {
-  /** Number of items (reviews; unmasked tokens for language modelling) that the loss is the mean over. */
-  readonly items: number;
+  /** Overrides the `items` of what `compute` returns; without either, 1. */
+  readonly items?: number;
   /** True for the last micro-batch of an epoch: the window closes after it even if it is not full. */
   readonly endOfEpoch: boolean;
 }
@@ -29,6 +29,16 @@ export interface StepOptions {
   readonly clipValue?: number;
   /** Close the window now, whatever it holds. */
   readonly flush?: boolean;
+  /** When the window closes, skip its step whatever its gradients are: one of its losses was not finite. */
+  readonly discard?: boolean;
+}
+
+export interface ClipOptions {
+  /** Largest global gradient norm. Exactly one of the two is given. */
+  readonly clipNorm?: number;
+  readonly clipValue?: number;
+  /** Which norm: 2 (default), 1, or Infinity for the largest absolute value. */
+  readonly normType?: number;
 }
 
 export interface StepResult {
@@ -56,6 +66,12 @@ export interface Strategy extends Stateful {
   noBackwardSync<T>(module: Module, fn: () => Promise<T> | T): Promise<T>;
   /** Closes the window if it is full (or at the end of an epoch, or flushed): reduce, divide, unscale, clip, check, step, zero. */
   step(optimizer: Optimizer, options: StepOptions): Promise<StepResult>;
+  /**
+   * Clips ahead of `step`: finishes the gradients of a window that is complete (reduce, divide, unscale; `step` then does
+   * none of it again) and clips them. Returns their global norm before clipping, which may not be finite; nothing is clipped then.
+   * @throws TensorloomError `MISUSE` if the window stays open
+   */
+  clipGradients(optimizer: Optimizer, options: ClipOptions): Promise<number>;
   /** Whether the next `step` will close the window. */
   readonly windowWillClose: boolean;
 }
