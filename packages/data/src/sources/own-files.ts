@@ -48,6 +48,8 @@ function toSplits(
   notify: (message: string) => void = () => {},
 ): TextSplits {
   const labelNames = task === 'classification' ? namesOf(train) : [];
+  if (labelNames.length === 1)
+    throw new TensorloomError('BAD_DATA', `${train[0]?.file}: every row has the label '${labelNames[0]}'; classification needs two or more.`);
   const labelled = (rows: readonly Row[]): LabelledText[] => rows.map((row) => ({ text: row.text, label: labelOf(row, labelNames, task) }));
   const all = labelled(train);
   // Only where parts are drawn can a text land in two of them.
