@@ -49,9 +49,3 @@ export function buildOptimizer(algorithm: Algorithm, options: Omit<OptimizerRun,
   if (algorithm === 'adam') return new Adam(parameters, { ...shared, ...(weightDecay === undefined ? {} : { weightDecay }) });
   return new AdamW(parameters, { ...shared, weightDecay: weightDecay ?? 0.01 });
 }
-
-/** Names of hyper-parameters that an algorithm does not have, of those that a case gives. */
-export function foreignOptions(algorithm: Algorithm, options: Omit<OptimizerRun, 'optimizer'>): string[] {
-  const foreign = algorithm === 'sgd' ? (['betas', 'eps'] as const) : (['momentum', 'nesterov'] as const);
-  return foreign.filter((name) => options[name] !== undefined);
-}

@@ -106,6 +106,9 @@ function readSection(
   const algorithm = options.optimizer ?? ALGORITHMS.find((name) => name === tag);
   if (algorithm === undefined)
     throw badCase(jsonFile, `optimizers.${tag}.optimizer`, `missing, and '${tag}' is none of ${ALGORITHMS.join(', ')}`);
+  for (const name of algorithm === 'sgd' ? (['betas', 'eps'] as const) : (['momentum', 'nesterov'] as const))
+    if (options[name] !== undefined && options[name] !== 0 && options[name] !== false)
+      throw badCase(jsonFile, `optimizers.${tag}.${name}`, `not a hyper-parameter of ${algorithm}`);
   const losses = list(json, jsonFile, `${tag}_losses`);
   const norms = list(json, jsonFile, `${tag}_norms`);
   if (losses === undefined && norms === undefined && tensors.group(tag).size === 0) return [];

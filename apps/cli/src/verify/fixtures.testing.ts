@@ -1,0 +1,47 @@
+/** For tests: folders with copies of reference cases, changed at will. */
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openSafetensors, tf, writeSafetensors, type Tensor } from '@tensorloom/core';
+
+const root = fileURLToPath(new URL('../../../../', import.meta.url));
+/** BLOOM cases made with PyTorch and transformers, kept by the package `models`. */
+export const BLOOM_CASES = join(root, 'packages/models/fixtures/bloom');
+/** A tokenizer with its encodings, and the partition of IMDB, kept by the package `data`. */
+export const DATA_CASES = join(root, 'packages/data/src/fixtures');
+/** Cases of other shapes and hyper-parameters, made by tools/goldens/make_bloom_cases.py. */
+export const FURTHER_CASES = join(root, 'apps/cli/fixtures/further');
+/** A whole fine-tuning run. */
+export const TRAIN_RUN = join(root, 'apps/cli/fixtures/reference');
+
+/** A new folder that holds copies of `cases` (names without extension) of `source`. */
+export function copyCases(source: string, ...cases: readonly string[]): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tensorloom-verify-'));
+  for (const name of cases)
+    for (const extension of ['json', 'safetensors']) {
+      mkdirSync(join(folder, name, '..'), { recursive: true });
+      copyFileSync(join(source, `${name}.${extension}`), join(folder, `${name}.${extension}`));
+    }
+  return folder;
+}
+
+/** Rewrites a JSON file. */
+export function editJson(file: string, edit: (json: Record<string, never>) => unknown): void {
+  const json = JSON.parse(readFileSync(file, 'utf8')) as Record<string, never>;
+  writeFileSync(file, JSON.stringify(edit(json) ?? json));
+}
+
+/** Rewrites a safetensors file: `edit` changes, adds and removes tensors of the map. */
+export async function editTensors(file: string, edit: (tensors: Map<string, Tensor>) => void): Promise<void> {
+  const opened = openSafetensors(file);
+  const tensors = new Map([...opened.tensors].map(([name, stored]) => [name, toTensor(stored.read())]));
+  opened.close();
+  edit(tensors);
+  await writeSafetensors(file, Object.fromEntries(tensors));
+  tf.dispose([...tensors.values()]);
+}
+
+function toTensor(host: { data: Float32Array | Int32Array; shape: readonly number[]; dtype: 'float32' | 'int32' }): Tensor {
+  return tf.tensor(host.data, [...host.shape], host.dtype);
+}
