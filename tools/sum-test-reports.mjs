@@ -26,6 +26,11 @@ for (const folder of foldersWithTests(fileURLToPath(new URL('../', import.meta.u
     continue;
   }
   const report = JSON.parse(readFileSync(file, 'utf8'));
+  if (report.numTotalTests === 0 && report.testResults.length === 0) {
+    console.log(`${folder}: no test ran, counted as one failure`);
+    failed += 1;
+    continue;
+  }
   // A file that fails before its first test has no test to count.
   const brokenFiles = report.testResults.filter(
     (result) => result.status === 'failed' && !result.assertionResults.some((test) => test.status === 'failed'),
