@@ -1,0 +1,49 @@
+/** The process group of one rank: every collective is the identity. */
+import { TensorloomError } from '../errors.ts';
+import type { CollectiveArray, ProcessGroup, ReduceOp } from './process-group.ts';
+
+export class SingleProcessGroup implements ProcessGroup {
+  readonly rank = 0;
+  readonly worldSize = 1;
+  #ended: string | undefined;
+
+  async allReduce(_data: CollectiveArray, _op: ReduceOp): Promise<void> {
+    this.#check();
+  }
+
+  async allGather<T extends CollectiveArray>(data: T): Promise<T> {
+    this.#check();
+    return data.slice() as T;
+  }
+
+  async broadcast(_data: CollectiveArray, source: number): Promise<void> {
+    this.#check(source);
+  }
+
+  async broadcastObject<T>(value: T, source: number): Promise<T> {
+    this.#check(source);
+    return value;
+  }
+
+  async allGatherObject<T>(value: T): Promise<T[]> {
+    this.#check();
+    return [value];
+  }
+
+  async barrier(): Promise<void> {
+    this.#check();
+  }
+
+  abort(reason: string): void {
+    this.#ended = `it was aborted: ${reason}`;
+  }
+
+  async close(): Promise<void> {
+    this.#ended ??= 'it is closed';
+  }
+
+  #check(source = 0): void {
+    if (this.#ended !== undefined) throw new TensorloomError('MISUSE', `The process group cannot be used: ${this.#ended}.`);
+    if (source !== 0) throw new TensorloomError('BAD_OPTION', `There is no rank ${source}: the world has 1 rank.`);
+  }
+}

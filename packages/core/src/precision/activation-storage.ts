@@ -1,0 +1,34 @@
+/** Switches how an accelerator stores new activations, for the length of a call; calls nest. */
+import type { Accelerator, FloatStorage } from '../accelerators/accelerator.ts';
+import { TensorloomError } from '../errors.ts';
+
+const current = new WeakMap<Accelerator, FloatStorage>();
+
+/**
+ * Runs the synchronous `fn` with new float tensors stored as `storage`; what was set before comes back, also after an exception.
+ * @throws TensorloomError `UNSUPPORTED` if the accelerator cannot store that, `MISUSE` if `fn` is asynchronous: its
+ *   later part would run in another storage
+ */
+export function withActivationStorage<T>(accelerator: Accelerator, storage: FloatStorage, fn: () => T): T {
+  const before = current.get(accelerator) ?? 'float32';
+  if (before === storage) return synchronous(fn());
+  if (accelerator.setActivationStorage === undefined)
+    throw new TensorloomError('UNSUPPORTED', `Accelerator '${accelerator.name}' stores ${accelerator.storages.join(', ')} only, not ${storage}.`);
+  set(accelerator, storage);
+  try {
+    return synchronous(fn());
+  } finally {
+    set(accelerator, before);
+  }
+}
+
+function set(accelerator: Accelerator, storage: FloatStorage): void {
+  accelerator.setActivationStorage?.(storage === 'float32' ? null : storage);
+  current.set(accelerator, storage);
+}
+
+function synchronous<T>(result: T): T {
+  if (result instanceof Promise)
+    throw new TensorloomError('MISUSE', 'The function run under autocast must be synchronous: what follows its first await would run without autocast.');
+  return result;
+}
