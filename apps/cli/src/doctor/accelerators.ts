@@ -1,5 +1,5 @@
 /** Every registered accelerator: whether it can be used here, why not, and which precisions it has. */
-import { accelerators, precisions, type Accelerator } from '@tensorloom/core';
+import { accelerators, acceleratorsByPriority, precisions, type Accelerator } from '@tensorloom/core';
 
 export interface AcceleratorFinding {
   readonly name: string;
@@ -18,12 +18,8 @@ export interface AcceleratorFinding {
 
 /** In the order in which `auto` looks at them. */
 export async function examineAccelerators(): Promise<AcceleratorFinding[]> {
-  const ordered = accelerators
-    .names()
-    .map((name) => ({ name, entry: accelerators.get(name) }))
-    .sort((a, b) => b.entry.priority - a.entry.priority);
   const found: Omit<AcceleratorFinding, 'preferred' | 'cost'>[] = [];
-  for (const { name, entry } of ordered) found.push(await examineOne(name, entry.create()));
+  for (const name of acceleratorsByPriority()) found.push(await examineOne(name, accelerators.get(name).create()));
   const preferred = found.find((each) => each.available)?.name;
   return found.map((each, index) => ({ ...each, preferred: each.name === preferred, cost: costOf(found, index, preferred) }));
 }
