@@ -8,6 +8,15 @@ export { Module, snakeCase } from './modules/module.ts';
 export { Parameter, type Gradient } from './modules/parameter.ts';
 export { RowSparse } from './autograd/row-sparse.ts';
 export { backward, type BackwardOptions, type LossOutput } from './autograd/backward.ts';
+export { fusedOp, hasKernel, tensorOf, type FusedOpDefinition, type TensorOrParameter } from './ops/fused-op.ts';
+export { linear } from './ops/linear.ts';
+export { layerNorm } from './ops/layer-norm.ts';
+export { geluTanh } from './ops/gelu-tanh.ts';
+export { bloomAttention, bloomAttentionBias, type BloomAttentionOptions } from './ops/bloom-attention.ts';
+export { embeddingLookup } from './ops/embedding-lookup.ts';
+export { crossEntropy, type CrossEntropy } from './ops/cross-entropy.ts';
+export { binaryCrossEntropyWithLogits, meanSquaredError } from './ops/losses.ts';
+export { dropout, type SeedSource } from './ops/dropout.ts';
 export { Optimizer, type ParameterGroup, type ParameterGroups } from './optimizers/optimizer.ts';
 
 export { accelerators, type Accelerator, type AcceleratorEntry, type FloatStorage, type MemoryStatistics } from './accelerators/accelerator.ts';
@@ -29,3 +38,11 @@ export {
 export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';
 export { writeFileAtomically, writeFolderAtomically, removeLeftovers, type ByteSink, type WrittenFile } from './checkpoints/atomic-write.ts';
 export { RandomGenerator, globalRandom, seedEverything } from './random.ts';
+export { bloomAttention, bloomAttentionBias, type BloomAttentionOptions } from './ops/bloom-attention.ts';
+export { crossEntropy, type CrossEntropy } from './ops/cross-entropy.ts';
+export { dropout } from './ops/dropout.ts';
+export { embeddingLookup } from './ops/embedding-lookup.ts';
+export { geluTanh } from './ops/gelu-tanh.ts';
+export { layerNorm } from './ops/layer-norm.ts';
+export { linear } from './ops/linear.ts';
+export { binaryCrossEntropyWithLogits, meanSquaredError } from './ops/losses.ts';

@@ -1,0 +1,106 @@
+/** How fused operations are defined: an analytical gradient, composed of tfjs operations unless the backend has a kernel of the operation's name. */
+import { recordOp } from '../autograd/tape.ts';
+import type { Gradient, Parameter } from '../modules/parameter.ts';
+import { tf, type Tensor } from '../tensors.ts';
+
+/** Operations take a parameter wherever a weight is meant. */
+export type TensorOrParameter = Tensor | Parameter;
+
+type Tensors<Names extends string> = Readonly<Record<Names, Tensor>>;
+
+/**
+ * A fused operation. `Input` names its tensors (optional ones may be absent), `Residual` what forward computes and backward
+ * needs besides inputs, `Attributes` are its constants.
+ *
+ * A backend takes it over by registering two tfjs kernels: `NAME`, with the inputs and attributes, which returns
+ * `[output, ...residuals in the order of `residuals`]`, and `NAMEGrad`, with the inputs `outputGradient`, those in `saves`
+ * and the residuals, which returns the gradients in the order of `differentiates` (leaving out those of absent inputs).
+ */
+export interface FusedOpDefinition<Input extends string, Residual extends string, Attributes extends object> {
+  /** Name of the kernel that replaces the composite, in CamelCase. */
+  readonly name: string;
+  /** Inputs that backward needs. They are not copied. */
+  readonly saves: readonly Input[];
+  /** Names of what forward returns for backward. */
+  readonly residuals: readonly Residual[];
+  /** Inputs that have a gradient. */
+  readonly differentiates: readonly Input[];
+  /** Runs in a tidy of its own. */
+  forward(inputs: Tensors<Input>, attributes: Attributes): { readonly output: Tensor } & Tensors<Residual>;
+  /**
+   * Runs in a tidy of its own and returns one function per input, of which only those that are needed are called.
+   * Each of them runs in a tidy too, so what several of them share must be computed outside.
+   */
+  backward(outputGradient: Tensor, saved: Tensors<Input | Residual>, attributes: Attributes): Partial<Readonly<Record<Input, () => Tensor>>>;
+}
+
+/** The function that applies a fused operation, recording it when a tape is on. Absent inputs are left out of the record. */
+export function fusedOp<Input extends string, Residual extends string, Attributes extends object>(
+  definition: FusedOpDefinition<Input, Residual, Attributes>,
+): (inputs: Readonly<Partial<Record<Input, TensorOrParameter>>>, attributes: Attributes) => Tensor {
+  return (given, attributes) => {
+    const inputs = tensorsOf(given);
+    const savedInputs = definition.saves.filter((name) => inputs[name] !== undefined);
+    const fused = hasKernel(definition.name);
+    return recordOp({
+      inputs,
+      forward(save) {
+        const results = fused
+          ? runForwardKernel(definition, inputs, attributes)
+          : definition.forward(inputs as Tensors<Input>, attributes);
+        save([...savedInputs.map((name) => inputs[name] as Tensor), ...definition.residuals.map((name) => results[name] as Tensor)]);
+        return results.output;
+      },
+      backward(outputGradient, savedTensors) {
+        const names = [...savedInputs, ...definition.residuals];
+        const saved = Object.fromEntries(names.map((name, i) => [name, savedTensors[i]])) as Tensors<Input | Residual>;
+        const differentiated = definition.differentiates.filter((name) => inputs[name] !== undefined);
+        return fused
+          ? runGradientKernel(definition.name, outputGradient, saved, attributes, differentiated)
+          : (definition.backward(outputGradient, saved, attributes) as Record<string, () => Gradient>);
+      },
+    });
+  };
+}
+
+/** Whether the active backend has kernels of this name, for both directions. */
+export function hasKernel(name: string): boolean {
+  const backend = tf.getBackend();
+  return tf.getKernel(name, backend) !== undefined && tf.getKernel(`${name}Grad`, backend) !== undefined;
+}
+
+/** The tensors of `given`, with parameters replaced by their values and absent ones left out. */
+export function tensorsOf(given: Readonly<Record<string, TensorOrParameter | undefined>>): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, tensorOf(value)]])));
+}
+
+/** The tensor itself, or the parameter's value. */
+export function tensorOf(value: TensorOrParameter): Tensor {
+  return value instanceof tf.Tensor ? value : value.value;
+}
+
+function runForwardKernel<Input extends string, Residual extends string, Attributes extends object>(
+  { name, residuals }: FusedOpDefinition<Input, Residual, Attributes>,
+  inputs: Record<string, Tensor>,
+  attributes: Attributes,
+): { readonly output: Tensor } & Tensors<Residual> {
+  const results = runKernel(name, inputs, attributes);
+  return Object.fromEntries(['output', ...residuals].map((key, i) => [key, results[i]])) as { output: Tensor } & Tensors<Residual>;
+}
+
+function runGradientKernel(
+  name: string,
+  outputGradient: Tensor,
+  saved: Readonly<Record<string, Tensor>>,
+  attributes: object,
+  differentiated: readonly string[],
+): Record<string, () => Tensor> {
+  const gradients = runKernel(`${name}Grad`, { outputGradient, ...saved }, attributes);
+  return Object.fromEntries(differentiated.map((input, i) => [input, () => gradients[i] as Tensor]));
+}
+
+/** Runs a kernel of the active backend by name; its outputs as a list. */
+export function runKernel(name: string, inputs: Record<string, Tensor>, attributes: object): Tensor[] {
+  const result: Tensor | Tensor[] = tf.engine().runKernel(name, inputs, attributes as tf.NamedAttrMap);
+  return Array.isArray(result) ? result : [result];
+}
