@@ -15,7 +15,7 @@ export interface DownloadOptions {
   readonly onProgress?: (bytesDone: number, bytesTotal: number) => void;
   /** A sentence for errors: what the user can do instead. */
   readonly advice?: string;
-  /** Connections that are tried before giving up (default 5); each continues the last. */
+  /** Connections in a row without a new byte before giving up (default 5; at most 2 where no server can be reached). Each continues the last. */
   readonly attempts?: number;
   /** Pause before the second attempt, doubled for each further one (default 500). */
   readonly retryDelayMs?: number;
@@ -25,6 +25,8 @@ export interface DownloadOptions {
 
 /** A response that will not get better by asking again. */
 class Refused extends Error {}
+/** No server answered: no network, no such name, nothing listens. */
+class Unreachable extends Error {}
 
 /**
  * Does nothing where `path` exists: it got its name only after its check.
@@ -42,20 +44,20 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
   // A part that is too long cannot be of this file.
   if (options.bytes !== undefined && (await sizeOf(part)) > options.bytes) await rm(part, { force: true });
   for (let attempt = 1; ; attempt++) {
+    const before = await sizeOf(part);
     try {
-      if (options.bytes === undefined || (await sizeOf(part)) !== options.bytes) await receive(options, part);
+      if (options.bytes === undefined || before !== options.bytes) await receive(options, part);
       break;
     } catch (error) {
       if (error instanceof TensorloomError) throw error;
-      if (error instanceof Refused || attempt >= attempts) {
-        const cause = (error as Error & { cause?: Error }).cause?.message ?? '';
+      if ((await sizeOf(part)) > before) attempt = 1;
+      const limit = error instanceof Refused ? attempt : error instanceof Unreachable ? Math.min(2, attempts) : attempts;
+      if (attempt >= limit)
         throw new TensorloomError(
           'OFFLINE',
-          `Cannot download ${url}: ${(error as Error).message}${cause && ` (${cause})`}, attempt ${attempt} of ${attempts}. ` +
-            `What came so far is kept: running again continues it. ${advice}`.trim(),
+          `Cannot download ${url}: ${(error as Error).message} (attempt ${attempt} of ${limit}). What came so far is kept: running again continues it. ${advice}`.trim(),
           { cause: error },
         );
-      }
       await new Promise((done) => setTimeout(done, retryDelayMs * 2 ** (attempt - 1)));
     }
   }
@@ -69,7 +71,10 @@ async function receive(options: DownloadOptions, part: string): Promise<void> {
   const abort = new AbortController();
   let idle = setTimeout(() => abort.abort(), idleTimeoutMs);
   try {
-    const response = await fetch(options.url, { headers: have > 0 ? { range: `bytes=${have}-` } : {}, signal: abort.signal });
+    const headers = have > 0 ? { range: `bytes=${have}-` } : {};
+    const response = await fetch(options.url, { headers, signal: abort.signal }).catch((error: Error) => {
+      throw new Unreachable(`${error.message}: ${(error.cause as Error | undefined)?.message ?? 'no answer'}`, { cause: error });
+    });
     // 416: nothing lies beyond what we have. Either it is all there, which the check finds out, or it is of another file.
     if (response.status === 416) return;
     if (!response.ok || response.body === null) {
