@@ -38,11 +38,3 @@ export {
 export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';
 export { writeFileAtomically, writeFolderAtomically, removeLeftovers, type ByteSink, type WrittenFile } from './checkpoints/atomic-write.ts';
 export { RandomGenerator, globalRandom, seedEverything } from './random.ts';
-export { bloomAttention, bloomAttentionBias, type BloomAttentionOptions } from './ops/bloom-attention.ts';
-export { crossEntropy, type CrossEntropy } from './ops/cross-entropy.ts';
-export { dropout } from './ops/dropout.ts';
-export { embeddingLookup } from './ops/embedding-lookup.ts';
-export { geluTanh } from './ops/gelu-tanh.ts';
-export { layerNorm } from './ops/layer-norm.ts';
-export { linear } from './ops/linear.ts';
-export { binaryCrossEntropyWithLogits, meanSquaredError } from './ops/losses.ts';
