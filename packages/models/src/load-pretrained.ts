@@ -2,7 +2,14 @@
 import { preset as presetByName } from './bloom/presets.ts';
 import { resolveModel, type ResolvedModel } from './hub/resolve-model.ts';
 import type { HubOptions } from './hub/snapshot.ts';
-import { buildModel, loadModelFolder, type HeadName, type Loaded, type LoadFolderOptions, type ModelByHead } from './hugging-face/load.ts';
+import {
+  buildModel,
+  loadModelFolder,
+  type HeadName,
+  type Loaded,
+  type LoadFolderOptions,
+  type ModelByHead,
+} from './hugging-face/load.ts';
 
 export interface LoadPretrainedOptions<H extends HeadName = HeadName> extends LoadFolderOptions {
   /** Default `sequence-classification`. */

@@ -8,5 +8,7 @@ export function alibiSlopes(numHeads: number): Float32Array {
   const lower = 2 ** Math.floor(Math.log2(numHeads));
   const base = Math.fround(2 ** (-8 / lower));
   const extraBase = Math.fround(2 ** (-8 / (2 * lower)));
-  return Float32Array.from({ length: numHeads }, (_, head) => (head < lower ? base ** (head + 1) : extraBase ** (2 * (head - lower) + 1)));
+  return Float32Array.from({ length: numHeads }, (_, head) =>
+    head < lower ? base ** (head + 1) : extraBase ** (2 * (head - lower) + 1),
+  );
 }

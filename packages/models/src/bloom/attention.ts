@@ -23,12 +23,14 @@ export class BloomAttention extends Module {
    * @param hidden [batch, seq, hidden], normalised
    * @param residual [batch, seq, hidden], added to the result
    * @param attentionMask [batch, seq] int32, 1 for tokens, 0 for padding
+   * @param bias ALiBi and mask as `bloomAttentionBias` made them, the same for all blocks
    */
-  override forward(hidden: Tensor, residual: Tensor, attentionMask: Tensor): Tensor {
+  override forward(hidden: Tensor, residual: Tensor, attentionMask: Tensor, bias: Tensor | null): Tensor {
     const { numHeads: heads, attentionDropout, hiddenDropout } = this.#config;
     const attentionRate = this.training ? attentionDropout : 0;
     const context = bloomAttention(this.queryKeyValue.forward(hidden), this.#slopes, attentionMask, {
       heads,
+      bias,
       ...(attentionRate > 0 ? { dropout: { rate: attentionRate, random: globalRandom() } } : {}),
     });
     const output = this.dense.forward(context);

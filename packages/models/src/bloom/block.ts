@@ -22,11 +22,16 @@ export class BloomBlock extends Module {
     this.mlp = new BloomMlp(config, initializer);
   }
 
-  /** `hidden` [batch, seq, hidden] → the same shape; `attentionMask` [batch, seq] int32. Frees what the tape did not save. */
-  override forward(hidden: Tensor, attentionMask: Tensor): Tensor {
+  /** `hidden` [batch, seq, hidden] → the same shape; `attentionMask` [batch, seq] int32, `bias` made from it. Frees what the tape did not save. */
+  override forward(hidden: Tensor, attentionMask: Tensor, bias: Tensor | null): Tensor {
     return tf.tidy(() => {
       const normalised = this.inputLayernorm.forward(hidden);
-      const attended = this.selfAttention.forward(normalised, this.#residualAfterNorm ? normalised : hidden, attentionMask);
+      const attended = this.selfAttention.forward(
+        normalised,
+        this.#residualAfterNorm ? normalised : hidden,
+        attentionMask,
+        bias,
+      );
       const renormalised = this.postAttentionLayernorm.forward(attended);
       return this.mlp.forward(renormalised, this.#residualAfterNorm ? renormalised : attended);
     });

@@ -13,6 +13,8 @@ export class BloomForCausalLM extends Module {
     super();
     this.config = config;
     this.transformer = new BloomTransformer(config, new Initializer(config.initializerRange, options));
+    // The head reads the whole table at each step.
+    this.transformer.wordEmbeddings.weight.pinToDevice();
   }
 
   /**
@@ -31,9 +33,15 @@ export class BloomForCausalLM extends Module {
       const logits = linear(hidden, this.transformer.wordEmbeddings.weight);
       if (inputs.labels === undefined) return { logits };
       // Labels move one to the left instead of the logits being cut: no copy of [batch, seq, vocab].
-      const shifted = tf.concat([inputs.labels.slice([0, 1], [batch, seq - 1]), tf.fill([batch, 1], ignoreIndex, 'int32')], 1);
+      const shifted = tf.concat(
+        [inputs.labels.slice([0, 1], [batch, seq - 1]), tf.fill([batch, 1], ignoreIndex, 'int32')],
+        1,
+      );
       const flat = logits.reshape([batch * seq, this.config.vocabSize]);
-      return { logits, ...crossEntropy(flat, shifted.reshape([batch * seq]), { ignoreIndex }) } as unknown as tf.TensorContainer;
+      return {
+        logits,
+        ...crossEntropy(flat, shifted.reshape([batch * seq]), { ignoreIndex }),
+      } as unknown as tf.TensorContainer;
     }) as unknown as WithoutLoss & Partial<WithLoss>;
   }
 }

@@ -30,12 +30,28 @@ const published = {
 describe('parseBloomConfig', () => {
   it('reads the published config.json with its old field names', () => {
     const config = parseBloomConfig(published);
-    expect(config).toMatchObject({ hiddenSize: 1024, numLayers: 24, numHeads: 16, vocabSize: 250880, maxLength: 2048, padTokenId: 3, numLabels: 2 });
+    expect(config).toMatchObject({
+      hiddenSize: 1024,
+      numLayers: 24,
+      numHeads: 16,
+      vocabSize: 250880,
+      maxLength: 2048,
+      padTokenId: 3,
+      numLabels: 2,
+    });
   });
 
   it('reads every alias', () => {
-    expect(parseBloomConfig({ hidden_size: 12, num_hidden_layers: 3, num_attention_heads: 4 })).toMatchObject({ hiddenSize: 12, numLayers: 3, numHeads: 4 });
-    expect(parseBloomConfig({ n_embed: 12, n_layer: 3, n_head: 4 })).toMatchObject({ hiddenSize: 12, numLayers: 3, numHeads: 4 });
+    expect(parseBloomConfig({ hidden_size: 12, num_hidden_layers: 3, num_attention_heads: 4 })).toMatchObject({
+      hiddenSize: 12,
+      numLayers: 3,
+      numHeads: 4,
+    });
+    expect(parseBloomConfig({ n_embed: 12, n_layer: 3, n_head: 4 })).toMatchObject({
+      hiddenSize: 12,
+      numLayers: 3,
+      numHeads: 4,
+    });
   });
 
   it('refuses two names of one field that disagree, naming both', () => {
@@ -43,7 +59,15 @@ describe('parseBloomConfig', () => {
   });
 
   it('takes the defaults of transformers for what is absent', () => {
-    expect(parseBloomConfig({})).toMatchObject({ vocabSize: 250880, hiddenSize: 64, numLayers: 2, numHeads: 8, initializerRange: 0.02, padTokenId: null, bosTokenId: 1 });
+    expect(parseBloomConfig({})).toMatchObject({
+      vocabSize: 250880,
+      hiddenSize: 64,
+      numLayers: 2,
+      numHeads: 8,
+      initializerRange: 0.02,
+      padTokenId: null,
+      bosTokenId: 1,
+    });
   });
 
   it.each([
@@ -67,7 +91,14 @@ describe('parseBloomConfig', () => {
 describe('toHuggingFaceConfig', () => {
   it('writes back what was read, unknown fields included', () => {
     const written = toHuggingFaceConfig(parseBloomConfig(published), 'BloomForSequenceClassification');
-    expect(written).toMatchObject({ offset_alibi: 100, skip_bias_add: true, n_inner: null, hidden_size: 1024, n_layer: 24, n_head: 16 });
+    expect(written).toMatchObject({
+      offset_alibi: 100,
+      skip_bias_add: true,
+      n_inner: null,
+      hidden_size: 1024,
+      n_layer: 24,
+      n_head: 16,
+    });
     expect(written).not.toHaveProperty('n_embed');
     expect(parseBloomConfig(JSON.parse(JSON.stringify(written)))).toEqual(parseBloomConfig(published));
   });

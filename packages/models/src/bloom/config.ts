@@ -80,24 +80,35 @@ const derived = new Set(['model_type', 'architectures', 'label2id', 'torch_dtype
  */
 export function parseBloomConfig(json: unknown, source = 'config'): BloomConfig {
   if (json === null || typeof json !== 'object' || Array.isArray(json))
-    throw new TensorloomError('BAD_FILE', `${source}: expected a JSON object, got ${json === null ? 'null' : Array.isArray(json) ? 'an array' : typeof json}.`);
+    throw new TensorloomError(
+      'BAD_FILE',
+      `${source}: expected a JSON object, got ${json === null ? 'null' : Array.isArray(json) ? 'an array' : typeof json}.`,
+    );
   const given = { ...(json as JsonObject) };
   const modelType = given['model_type'];
   if (modelType !== undefined && modelType !== 'bloom')
-    throw new TensorloomError('UNSUPPORTED', `${source}: model_type is ${JSON.stringify(modelType)}; supported model types: bloom.`);
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `${source}: model_type is ${JSON.stringify(modelType)}; supported model types: bloom.`,
+    );
   if (given['tie_word_embeddings'] === false)
-    throw new TensorloomError('UNSUPPORTED', `${source}: tie_word_embeddings is false; BLOOM's language-modelling head shares the embedding table.`);
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `${source}: tie_word_embeddings is false; BLOOM's language-modelling head shares the embedding table.`,
+    );
   resolveAliases(given, source);
   const parsed = fileSchema.safeParse(given);
   if (!parsed.success)
     throw new TensorloomError(
       'BAD_FILE',
-      `${source} is not a BLOOM configuration:\n` + parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`).join('\n'),
+      `${source} is not a BLOOM configuration:\n` +
+        parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`).join('\n'),
     );
   const file = parsed.data;
   const labelNames = readLabelNames(file.id2label, file.num_labels, source);
   const extra: Record<string, Json> = {};
-  for (const [name, value] of Object.entries(given)) if (!(name in fileSchema.shape) && !derived.has(name)) extra[name] = value;
+  for (const [name, value] of Object.entries(given))
+    if (!(name in fileSchema.shape) && !derived.has(name)) extra[name] = value;
   return validateBloomConfig(
     {
       vocabSize: file.vocab_size,
@@ -129,7 +140,8 @@ export function parseBloomConfig(json: unknown, source = 'config'): BloomConfig 
 export function withConfig(config: BloomConfig, changes: Partial<BloomConfig>, source = 'config'): BloomConfig {
   const next = { ...config, ...changes };
   if (changes.labelNames !== undefined && changes.numLabels === undefined) next.numLabels = changes.labelNames.length;
-  if (next.labelNames.length !== next.numLabels && changes.labelNames === undefined) next.labelNames = defaultLabelNames(next.numLabels);
+  if (next.labelNames.length !== next.numLabels && changes.labelNames === undefined)
+    next.labelNames = defaultLabelNames(next.numLabels);
   return validateBloomConfig(next, source);
 }
 
@@ -173,15 +185,26 @@ function validateBloomConfig(config: BloomConfig, source: string): BloomConfig {
     throw new TensorloomError('BAD_FILE', `${source}: ${message}`);
   };
   if (config.hiddenSize % config.numHeads !== 0)
-    fail(`hidden_size ${config.hiddenSize} is not divisible by n_head ${config.numHeads}; each head needs the same width.`);
-  for (const [field, id] of [['pad_token_id', config.padTokenId], ['bos_token_id', config.bosTokenId], ['eos_token_id', config.eosTokenId]] as const)
-    if (id !== null && id >= config.vocabSize) fail(`${field} ${id} is outside the vocabulary of vocab_size ${config.vocabSize}.`);
+    fail(
+      `hidden_size ${config.hiddenSize} is not divisible by n_head ${config.numHeads}; each head needs the same width.`,
+    );
+  for (const [field, id] of [
+    ['pad_token_id', config.padTokenId],
+    ['bos_token_id', config.bosTokenId],
+    ['eos_token_id', config.eosTokenId],
+  ] as const)
+    if (id !== null && id >= config.vocabSize)
+      fail(`${field} ${id} is outside the vocabulary of vocab_size ${config.vocabSize}.`);
   if (config.labelNames.length !== config.numLabels)
-    fail(`num_labels is ${config.numLabels}, but ${config.labelNames.length} label names are given (${config.labelNames.join(', ')}).`);
+    fail(
+      `num_labels is ${config.numLabels}, but ${config.labelNames.length} label names are given (${config.labelNames.join(', ')}).`,
+    );
   for (const field of ['vocabSize', 'hiddenSize', 'numLayers', 'numHeads', 'numLabels'] as const)
-    if (!Number.isInteger(config[field]) || config[field] < 1) fail(`${field} must be a positive integer, got ${config[field]}.`);
+    if (!Number.isInteger(config[field]) || config[field] < 1)
+      fail(`${field} must be a positive integer, got ${config[field]}.`);
   for (const field of ['hiddenDropout', 'attentionDropout'] as const)
-    if (!(config[field] >= 0 && config[field] < 1)) fail(`${field} must be at least 0 and below 1, got ${config[field]}.`);
+    if (!(config[field] >= 0 && config[field] < 1))
+      fail(`${field} must be at least 0 and below 1, got ${config[field]}.`);
   return config;
 }
 
@@ -199,14 +222,19 @@ function resolveAliases(given: Record<string, Json>, source: string): void {
     }
 }
 
-function readLabelNames(idToLabel: Record<string, string> | undefined, numLabels: number | undefined, source: string): string[] {
+function readLabelNames(
+  idToLabel: Record<string, string> | undefined,
+  numLabels: number | undefined,
+  source: string,
+): string[] {
   if (idToLabel === undefined) return defaultLabelNames(numLabels ?? 2);
   const size = Object.keys(idToLabel).length;
   if (numLabels !== undefined && numLabels !== size)
     throw new TensorloomError('BAD_FILE', `${source}: num_labels is ${numLabels}, but id2label names ${size} labels.`);
   return Array.from({ length: size }, (_, id) => {
     const name = idToLabel[String(id)];
-    if (name === undefined) throw new TensorloomError('BAD_FILE', `${source}: id2label has ${size} entries but none for label ${id}.`);
+    if (name === undefined)
+      throw new TensorloomError('BAD_FILE', `${source}: id2label has ${size} entries but none for label ${id}.`);
     return name;
   });
 }

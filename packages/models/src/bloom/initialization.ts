@@ -22,7 +22,8 @@ export class Initializer {
   /** Weights of linear layers and embeddings. BLOOM's embedding has no padding row: all rows are random. */
   weight(shape: readonly number[]): Parameter {
     const values = new Float32Array(shape.reduce((product, n) => product * n, 1));
-    if (this.#options.emptyInit !== true) (this.#options.random ?? globalRandom()).fillNormal(values, 0, this.#standardDeviation);
+    if (this.#options.emptyInit !== true)
+      (this.#options.random ?? globalRandom()).fillNormal(values, 0, this.#standardDeviation);
     return new Parameter(tf.tensor(values, [...shape], 'float32'));
   }
 

@@ -34,12 +34,24 @@ export function checkInputs({ inputIds, attentionMask }: BloomInputs): void {
   const describe = (tensor: Tensor): string => `${tensor.dtype} [${tensor.shape.join(', ')}]`;
   if (inputIds.rank !== 2 || inputIds.dtype !== 'int32')
     throw new TensorloomError('MISUSE', `inputIds must be int32 [batch, seq], got ${describe(inputIds)}.`);
-  if (attentionMask.dtype !== 'int32' || attentionMask.rank !== 2 || attentionMask.shape.some((n, axis) => n !== inputIds.shape[axis]))
-    throw new TensorloomError('MISUSE', `attentionMask must be int32 [${inputIds.shape.join(', ')}] as inputIds is, got ${describe(attentionMask)}.`);
+  if (
+    attentionMask.dtype !== 'int32' ||
+    attentionMask.rank !== 2 ||
+    attentionMask.shape.some((n, axis) => n !== inputIds.shape[axis])
+  )
+    throw new TensorloomError(
+      'MISUSE',
+      `attentionMask must be int32 [${inputIds.shape.join(', ')}] as inputIds is, got ${describe(attentionMask)}.`,
+    );
 }
 
 /** @throws TensorloomError `MISUSE` if the labels have another shape or dtype than the loss needs */
-export function checkLabels(labels: Tensor, dtype: 'int32' | 'float32', shape: readonly number[], purpose: string): void {
+export function checkLabels(
+  labels: Tensor,
+  dtype: 'int32' | 'float32',
+  shape: readonly number[],
+  purpose: string,
+): void {
   if (labels.dtype !== dtype || labels.rank !== shape.length || labels.shape.some((n, axis) => n !== shape[axis]))
     throw new TensorloomError(
       'MISUSE',

@@ -19,6 +19,8 @@ export class BloomMlp extends Module {
   /** `hidden` and `residual` [batch, seq, hidden]; the residual is added to the result. */
   override forward(hidden: Tensor, residual: Tensor): Tensor {
     const output = this.dense4hToH.forward(geluTanh(this.denseHTo4h.forward(hidden)));
-    return (this.training && this.#hiddenDropout > 0 ? dropout(output, this.#hiddenDropout, globalRandom()) : output).add(residual);
+    return (
+      this.training && this.#hiddenDropout > 0 ? dropout(output, this.#hiddenDropout, globalRandom()) : output
+    ).add(residual);
   }
 }

@@ -23,7 +23,13 @@ describe('presets', () => {
   });
 
   it('bloom-tiny is the shape of the reference run', () => {
-    expect(preset('bloom-tiny').config).toMatchObject({ hiddenSize: 64, numLayers: 2, numHeads: 4, vocabSize: 8192, maxLength: 256 });
+    expect(preset('bloom-tiny').config).toMatchObject({
+      hiddenSize: 64,
+      numLayers: 2,
+      numHeads: 4,
+      vocabSize: 8192,
+      maxLength: 256,
+    });
     expect(preset('bloom-tiny').hubId).toBeUndefined();
   });
 
@@ -50,7 +56,9 @@ describe('parameterShapes', () => {
 
   it('are names and shapes of the real language model, whose head is tied', () => {
     const model = new BloomForCausalLM(config, { random });
-    expect([...model.namedParameters()].map(([name, parameter]) => [name, [...parameter.shape]])).toEqual([...parameterShapes(config, 'causal-lm')]);
+    expect([...model.namedParameters()].map(([name, parameter]) => [name, [...parameter.shape]])).toEqual([
+      ...parameterShapes(config, 'causal-lm'),
+    ]);
     model.dispose();
   });
 });

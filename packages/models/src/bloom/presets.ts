@@ -39,12 +39,36 @@ const entries: Readonly<Record<string, PresetEntry>> = {
   'bloom-tiny': { config: ours(64, 2, 4, 256), summary: 'from scratch: hidden 64, 2 blocks, 4 heads' },
   'bloom-mini': { config: ours(256, 4, 8, 512), summary: 'from scratch: hidden 256, 4 blocks, 8 heads' },
   'bloom-small': { config: ours(512, 8, 8, 512), summary: 'from scratch: hidden 512, 8 blocks, 8 heads' },
-  'bloom-560m': { config: published(1024, 24, 16), hubId: 'bigscience/bloom-560m', summary: 'hidden 1024, 24 blocks, 16 heads' },
-  'bloom-1b1': { config: published(1536, 24, 16), hubId: 'bigscience/bloom-1b1', summary: 'hidden 1536, 24 blocks, 16 heads' },
-  'bloom-1b7': { config: published(2048, 24, 16), hubId: 'bigscience/bloom-1b7', summary: 'hidden 2048, 24 blocks, 16 heads' },
-  'bloom-3b': { config: published(2560, 30, 32), hubId: 'bigscience/bloom-3b', summary: 'hidden 2560, 30 blocks, 32 heads' },
-  'bloom-7b1': { config: published(4096, 30, 32), hubId: 'bigscience/bloom-7b1', summary: 'hidden 4096, 30 blocks, 32 heads' },
-  bloom: { config: published(14336, 70, 112), hubId: 'bigscience/bloom', summary: 'hidden 14336, 70 blocks, 112 heads (176 billion parameters)' },
+  'bloom-560m': {
+    config: published(1024, 24, 16),
+    hubId: 'bigscience/bloom-560m',
+    summary: 'hidden 1024, 24 blocks, 16 heads',
+  },
+  'bloom-1b1': {
+    config: published(1536, 24, 16),
+    hubId: 'bigscience/bloom-1b1',
+    summary: 'hidden 1536, 24 blocks, 16 heads',
+  },
+  'bloom-1b7': {
+    config: published(2048, 24, 16),
+    hubId: 'bigscience/bloom-1b7',
+    summary: 'hidden 2048, 24 blocks, 16 heads',
+  },
+  'bloom-3b': {
+    config: published(2560, 30, 32),
+    hubId: 'bigscience/bloom-3b',
+    summary: 'hidden 2560, 30 blocks, 32 heads',
+  },
+  'bloom-7b1': {
+    config: published(4096, 30, 32),
+    hubId: 'bigscience/bloom-7b1',
+    summary: 'hidden 4096, 30 blocks, 32 heads',
+  },
+  bloom: {
+    config: published(14336, 70, 112),
+    hubId: 'bigscience/bloom',
+    summary: 'hidden 14336, 70 blocks, 112 heads (176 billion parameters)',
+  },
 };
 
 /** Names of all presets, smallest first. */

@@ -41,7 +41,9 @@ export class BloomForSequenceClassification extends Module {
     return tf.tidy(() => {
       const hidden = this.transformer.forward(inputs.inputIds, inputs.attentionMask);
       const logits = this.score.forward(this.#pool(hidden, inputs.inputIds));
-      return (inputs.labels === undefined ? { logits } : { logits, ...this.#loss(logits, inputs.labels) }) as unknown as tf.TensorContainer;
+      return (inputs.labels === undefined
+        ? { logits }
+        : { logits, ...this.#loss(logits, inputs.labels) }) as unknown as tf.TensorContainer;
     }) as unknown as WithoutLoss & Partial<WithLoss>;
   }
 
@@ -54,13 +56,15 @@ export class BloomForSequenceClassification extends Module {
         'MISUSE',
         `A batch of ${batch} rows needs pad_token_id in the model's configuration, to find the last token of each row; without it, give one row at a time.`,
       );
+    const positions = tf.range(0, seq, 1, 'int32');
     const last =
       padTokenId === null
         ? tf.tensor1d([seq - 1], 'int32')
-        : tf.argMax(tf.mul(tf.range(0, seq, 1, 'int32'), tf.cast(tf.notEqual(inputIds, tf.scalar(padTokenId, 'int32')), 'int32')), 1);
+        : tf.argMax(tf.mul(positions, tf.cast(tf.notEqual(inputIds, tf.scalar(padTokenId, 'int32')), 'int32')), 1);
     // A product with a one-hot row picks exactly, and has a gradient on every backend (a gather's needs a segment sum).
-    const pick = tf.oneHot(last as tf.Tensor1D, seq, 1, 0, 'float32').reshape([batch, 1, seq]);
-    return tf.matMul(pick, hidden as tf.Tensor3D).reshape([batch, width]);
+    // By comparison, since the wasm backend's oneHot gives the bits of integers whatever dtype is asked for.
+    const pick = tf.cast(tf.equal(positions, last.reshape([batch, 1, 1])), 'float32');
+    return tf.matMul(pick, hidden).reshape([batch, width]);
   }
 
   /** The rule by which transformers chooses the loss where the configuration names none. */
@@ -80,13 +84,13 @@ export class BloomForSequenceClassification extends Module {
     }
     if (problemType === 'multi_label_classification') {
       checkLabels(labels, 'float32', [batch, numLabels], 'multi label classification');
-      return { loss: binaryCrossEntropyWithLogits(logits, labels).loss, items: batch };
+      return { loss: binaryCrossEntropyWithLogits(logits, labels), items: batch };
     }
     if (numLabels === 1 && labels.rank === 1) {
       checkLabels(labels, 'float32', [batch], 'regression');
-      return { loss: meanSquaredError(logits.reshape([batch]), labels).loss, items: batch };
+      return { loss: meanSquaredError(logits.reshape([batch]), labels), items: batch };
     }
     checkLabels(labels, 'float32', [batch, numLabels], 'regression');
-    return { loss: meanSquaredError(logits, labels).loss, items: batch };
+    return { loss: meanSquaredError(logits, labels), items: batch };
   }
 }

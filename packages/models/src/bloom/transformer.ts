@@ -1,5 +1,6 @@
 /** BLOOM's body (BloomModel in transformers): embedding with its LayerNorm, blocks, final LayerNorm. */
-import { Module, tf, type Tensor } from '@tensorloom/core';
+import { bloomAttentionBias, Module, tf, type Tensor } from '@tensorloom/core';
+import { alibiSlopes } from './alibi.ts';
 import { BloomBlock } from './block.ts';
 import type { BloomConfig } from './config.ts';
 import type { Initializer } from './initialization.ts';
@@ -10,10 +11,12 @@ export class BloomTransformer extends Module {
   readonly wordEmbeddingsLayernorm: LayerNorm;
   readonly h: readonly BloomBlock[];
   readonly lnF: LayerNorm;
+  readonly #slopes: Float32Array;
 
   constructor(config: BloomConfig, initializer: Initializer) {
     super();
     const { vocabSize, hiddenSize, layerNormEpsilon, numLayers } = config;
+    this.#slopes = alibiSlopes(config.numHeads);
     this.wordEmbeddings = new Embedding(vocabSize, hiddenSize, initializer);
     this.wordEmbeddingsLayernorm = new LayerNorm(hiddenSize, layerNormEpsilon, initializer);
     this.h = Array.from({ length: numLayers }, () => new BloomBlock(config, initializer));
@@ -27,9 +30,10 @@ export class BloomTransformer extends Module {
    */
   override forward(inputIds: Tensor, attentionMask: Tensor): Tensor {
     return tf.tidy(() => {
+      const bias = bloomAttentionBias(this.#slopes, attentionMask);
       let hidden = this.wordEmbeddingsLayernorm.forward(this.wordEmbeddings.forward(inputIds));
       for (const block of this.h) {
-        const next = block.forward(hidden, attentionMask);
+        const next = block.forward(hidden, attentionMask, bias);
         hidden.dispose();
         hidden = next;
       }

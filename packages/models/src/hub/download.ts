@@ -27,9 +27,14 @@ export interface FileToDownload {
  * Downloads a file unless it is there, to blobs/HASH with a link from snapshots/COMMIT (huggingface_hub's layout).
  * @throws TensorloomError `BAD_FILE` if what arrived has another hash; a TypeError of fetch where the network fails (the part that came is kept)
  */
-export async function downloadToCache(file: FileToDownload, onProgress?: (progress: DownloadProgress) => void, fetchFile = fetch): Promise<void> {
+export async function downloadToCache(
+  file: FileToDownload,
+  onProgress?: (progress: DownloadProgress) => void,
+  fetchFile = fetch,
+): Promise<void> {
   const { entry, repositoryFolder, commit } = file;
-  if (entry.path !== basename(entry.path)) throw new TensorloomError('BAD_FILE', `${file.id} on the hub: ${entry.path} is not a plain file name.`);
+  if (entry.path !== basename(entry.path))
+    throw new TensorloomError('BAD_FILE', `${file.id} on the hub: ${entry.path} is not a plain file name.`);
   const hash = entry.lfs?.oid ?? entry.oid;
   if (hash === undefined || !/^[0-9a-f]{40}([0-9a-f]{24})?$/.test(hash))
     throw new TensorloomError('BAD_FILE', `${file.id} on the hub: ${entry.path} has no usable hash (${hash}).`);
@@ -65,10 +70,20 @@ async function fetchBlob(
     onProgress?.({ file: entry.path, bytes, totalBytes });
     if (bytes < totalBytes) {
       const idle = new AbortController();
-      const timer = setTimeout(() => idle.abort(new TypeError(`nothing arrived for ${idleTimeoutMs / 1000} s`)), idleTimeoutMs);
+      const timer = setTimeout(
+        () => idle.abort(new TypeError(`nothing arrived for ${idleTimeoutMs / 1000} s`)),
+        idleTimeoutMs,
+      );
       const watched: typeof fetch = (input, init) => fetchFile(input, { ...init, signal: idle.signal });
       try {
-        const remote = await downloadFile({ hubUrl, repo: id, path: entry.path, revision: commit, fetch: watched, ...(accessToken ? { accessToken } : {}) });
+        const remote = await downloadFile({
+          hubUrl,
+          repo: id,
+          path: entry.path,
+          revision: commit,
+          fetch: watched,
+          ...(accessToken ? { accessToken } : {}),
+        });
         if (remote === null) throw new TensorloomError('BAD_FILE', `${id} on the hub has no file ${entry.path}.`);
         const part = bytes === 0 ? remote : remote.slice(bytes);
         for await (const chunk of part.stream() as unknown as AsyncIterable<Uint8Array>) {
@@ -89,11 +104,15 @@ async function fetchBlob(
   } finally {
     await output.close();
   }
-  if (bytes < totalBytes) throw new TypeError(`the connection ended after ${bytes} of ${totalBytes} bytes of ${entry.path}`);
+  if (bytes < totalBytes)
+    throw new TypeError(`the connection ended after ${bytes} of ${totalBytes} bytes of ${entry.path}`);
   const actual = hash.digest('hex');
   if (bytes === totalBytes && actual === expected) return;
   await rm(path, { force: true });
-  throw new TensorloomError('BAD_FILE', `${entry.path} of ${id} arrived broken: hash ${actual} instead of ${expected}. It was removed; try again.`);
+  throw new TensorloomError(
+    'BAD_FILE',
+    `${entry.path} of ${id} arrived broken: hash ${actual} instead of ${expected}. It was removed; try again.`,
+  );
 }
 
 /** Large files are named by their SHA-256, small ones by git's object id, which hashes a header first. */

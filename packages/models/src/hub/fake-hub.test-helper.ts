@@ -22,9 +22,12 @@ export class FakeHub {
   ) {
     this.#server = createServer((request, response) => {
       const { pathname } = new URL(request.url ?? '/', 'http://hub');
-      if (pathname === `/api/models/${id}/revision/main`) return json(response, { _id: '1', id, sha: fakeCommit, lastModified: '2024-01-01T00:00:00Z' });
+      if (pathname === `/api/models/${id}/revision/main`)
+        return json(response, { _id: '1', id, sha: fakeCommit, lastModified: '2024-01-01T00:00:00Z' });
       if (pathname === `/api/models/${id}/tree/${fakeCommit}`) return json(response, this.#listing());
-      const name = pathname.startsWith(`/${id}/resolve/${fakeCommit}/`) ? pathname.slice(`/${id}/resolve/${fakeCommit}/`.length) : undefined;
+      const name = pathname.startsWith(`/${id}/resolve/${fakeCommit}/`)
+        ? pathname.slice(`/${id}/resolve/${fakeCommit}/`.length)
+        : undefined;
       const content = name === undefined ? undefined : this.files[name];
       if (name === undefined || content === undefined) return json(response, { error: 'Repository not found' }, 404);
       this.#send(response, name, content, request.headers.range);
@@ -58,7 +61,11 @@ export class FakeHub {
     const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? [];
     const start = Number(from ?? 0);
     const end = to === undefined ? content.length : Math.min(Number(to) + 1, content.length);
-    const headers = { ETag: '"e"', 'Content-Length': end - start, ...(range === undefined ? {} : { 'Content-Range': `bytes ${start}-${end - 1}/${content.length}` }) };
+    const headers = {
+      ETag: '"e"',
+      'Content-Length': end - start,
+      ...(range === undefined ? {} : { 'Content-Range': `bytes ${start}-${end - 1}/${content.length}` }),
+    };
     response.writeHead(range === undefined ? 200 : 206, headers);
     if (range !== 'bytes=0-0') this.downloads.push({ path, range });
     const cut = this.cutOnceAfter;

@@ -23,12 +23,16 @@ describe('resolveModel, without the hub', () => {
   });
 
   it('suggests the nearest preset for a name without a slash', async () => {
-    await expect(resolveModel('bloom-tinny')).rejects.toThrow(/Unknown model 'bloom-tinny'\. Did you mean 'bloom-tiny'\?.*bigscience\/bloom-560m/);
+    await expect(resolveModel('bloom-tinny')).rejects.toThrow(
+      /Unknown model 'bloom-tinny'\. Did you mean 'bloom-tiny'\?.*bigscience\/bloom-560m/,
+    );
   });
 
   it('says what is wrong with a folder', async () => {
     mkdirSync(join(folder, 'empty'));
-    await expect(resolveModel(join(folder, 'empty'))).rejects.toThrow(/is there but is not a model folder: it has no config\.json/);
+    await expect(resolveModel(join(folder, 'empty'))).rejects.toThrow(
+      /is there but is not a model folder: it has no config\.json/,
+    );
     await expect(resolveModel(join(folder, 'none'))).rejects.toThrow(/There is no model folder/);
     await expect(resolveModel('./none')).rejects.toThrow(/There is no model folder/);
   });
@@ -54,7 +58,10 @@ describe('resolveModel, with a hub', () => {
   it('downloads only the needed files into the layout of the cache', async () => {
     await start();
     const progress: number[] = [];
-    const resolved = await resolveModel('owner/model', { ...options, onProgress: ({ file, bytes }) => file === 'model.safetensors' && progress.push(bytes) });
+    const resolved = await resolveModel('owner/model', {
+      ...options,
+      onProgress: ({ file, bytes }) => file === 'model.safetensors' && progress.push(bytes),
+    });
     const snapshot = join(folder, 'models--owner--model', 'snapshots', fakeCommit);
     expect(resolved).toEqual({ kind: 'hub', id: 'owner/model', folder: snapshot, commit: fakeCommit });
     expect(readFileSync(join(snapshot, 'model.safetensors'))).toEqual(weights);
@@ -89,7 +96,9 @@ describe('resolveModel, with a hub', () => {
   it('refuses and removes what arrived with another hash', async () => {
     await start();
     hub.corrupt = 'model.safetensors';
-    await expect(resolveModel('owner/model', options)).rejects.toThrow(/model\.safetensors of owner\/model arrived broken/);
+    await expect(resolveModel('owner/model', options)).rejects.toThrow(
+      /model\.safetensors of owner\/model arrived broken/,
+    );
     hub.corrupt = undefined;
     await expect(resolveModel('owner/model', options)).resolves.toMatchObject({ kind: 'hub' });
   });
@@ -104,19 +113,29 @@ describe('resolveModel, with a hub', () => {
       'model-3.safetensors': Buffer.from('not needed'),
     });
     await resolveModel('owner/model', options);
-    expect(hub.downloads.map(({ path }) => path)).toEqual(['config.json', 'model.safetensors.index.json', 'model-1.safetensors', 'model-2.safetensors']);
+    expect(hub.downloads.map(({ path }) => path)).toEqual([
+      'config.json',
+      'model.safetensors.index.json',
+      'model-1.safetensors',
+      'model-2.safetensors',
+    ]);
   });
 
   it('never leaves its folder, whatever an index says', async () => {
     const index = { weight_map: { a: '../../../evil.safetensors' } };
-    await start({ 'config.json': Buffer.from('{}'), 'model.safetensors.index.json': Buffer.from(JSON.stringify(index)) });
+    await start({
+      'config.json': Buffer.from('{}'),
+      'model.safetensors.index.json': Buffer.from(JSON.stringify(index)),
+    });
     await expect(resolveModel('owner/model', options)).rejects.toThrow(/a shard must be a file beside the index/);
   });
 
   it('says so if the model has no safetensors, does not exist, or the hub cannot be reached', async () => {
     await start({ 'config.json': Buffer.from('{}'), 'pytorch_model.bin': Buffer.from('x') });
     await expect(resolveModel('owner/model', options)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
-    await expect(resolveModel('owner/other', options)).rejects.toThrow(/The hub has no model 'owner\/other' at revision 'main' \(and there is no such folder\)/);
+    await expect(resolveModel('owner/other', options)).rejects.toThrow(
+      /The hub has no model 'owner\/other' at revision 'main' \(and there is no such folder\)/,
+    );
     await hub.stop();
     const error: unknown = await resolveModel('owner/model', options).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'OFFLINE' });

@@ -28,7 +28,8 @@ export async function resolveModel(spec: string, options: HubOptions = {}): Prom
     if (isModelFolder(folder)) return { kind: 'folder', folder };
     throw new TensorloomError('BAD_OPTION', `${spec} is there but is not a model folder: it has no ${configFile}.`);
   }
-  if (/^(\.{1,2}|~)?\//.test(spec) || spec === '') throw new TensorloomError('BAD_OPTION', `There is no model folder '${spec}'.`);
+  if (/^(\.{1,2}|~)?\//.test(spec) || spec === '')
+    throw new TensorloomError('BAD_OPTION', `There is no model folder '${spec}'.`);
   if (hubId.test(spec)) {
     const [id, revision] = spec.split('@') as [string, string | undefined];
     const snapshot = await hubSnapshot(id, { ...options, ...(revision === undefined ? {} : { revision }) });

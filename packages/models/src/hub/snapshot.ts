@@ -3,7 +3,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { getHFHubCachePath, HubApiError, listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
 import { TensorloomError } from '@tensorloom/core';
-import { configFile, indexFile, parseWeightsIndex, readJson, tokenizerFiles, weightsFile } from '../hugging-face/model-files.ts';
+import {
+  configFile,
+  indexFile,
+  parseWeightsIndex,
+  readJson,
+  tokenizerFiles,
+  weightsFile,
+} from '../hugging-face/model-files.ts';
 import { downloadToCache, type DownloadProgress } from './download.ts';
 
 export interface HubOptions {
@@ -54,16 +61,24 @@ export async function hubSnapshot(id: string, options: HubOptions = {}): Promise
   }
 }
 
-async function download(id: string, repositoryFolder: string, revision: string, options: HubOptions): Promise<Snapshot> {
+async function download(
+  id: string,
+  repositoryFolder: string,
+  revision: string,
+  options: HubOptions,
+): Promise<Snapshot> {
   const access = {
     hubUrl: options.hubUrl ?? process.env['HF_ENDPOINT'] ?? 'https://huggingface.co',
     ...(process.env['HF_TOKEN'] ? { accessToken: process.env['HF_TOKEN'] } : {}),
   };
-  const ask: typeof fetch = (input, init) => (options.fetch ?? fetch)(input, { ...init, signal: AbortSignal.timeout(metadataTimeoutMs) });
+  const ask: typeof fetch = (input, init) =>
+    (options.fetch ?? fetch)(input, { ...init, signal: AbortSignal.timeout(metadataTimeoutMs) });
   const { sha: commit } = await modelInfo({ ...access, name: id, revision, additionalFields: ['sha'], fetch: ask });
-  if (!/^[0-9a-f]{40}$/.test(commit)) throw new TensorloomError('BAD_FILE', `The hub named '${commit}' as the commit of ${id}; expected 40 hex digits.`);
+  if (!/^[0-9a-f]{40}$/.test(commit))
+    throw new TensorloomError('BAD_FILE', `The hub named '${commit}' as the commit of ${id}; expected 40 hex digits.`);
   const entries = new Map<string, ListFileEntry>();
-  for await (const entry of listFiles({ ...access, repo: id, revision: commit, fetch: ask })) if (entry.type === 'file') entries.set(entry.path, entry);
+  for await (const entry of listFiles({ ...access, repo: id, revision: commit, fetch: ask }))
+    if (entry.type === 'file') entries.set(entry.path, entry);
 
   const folder = join(repositoryFolder, 'snapshots', commit);
   const get = async (names: readonly string[]): Promise<void> => {
@@ -73,10 +88,17 @@ async function download(id: string, repositoryFolder: string, revision: string, 
       return entry;
     });
     for (const entry of wanted)
-      await downloadToCache({ ...access, repositoryFolder, id, commit, entry }, options.onProgress, options.fetch ?? fetch);
+      await downloadToCache(
+        { ...access, repositoryFolder, id, commit, entry },
+        options.onProgress,
+        options.fetch ?? fetch,
+      );
   };
   if (!entries.has(weightsFile) && !entries.has(indexFile))
-    throw new TensorloomError('UNSUPPORTED', `${id} on the hub has no safetensors weights (${weightsFile} or ${indexFile}).`);
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `${id} on the hub has no safetensors weights (${weightsFile} or ${indexFile}).`,
+    );
   await get([configFile, ...tokenizerFiles.filter((name) => entries.has(name))]);
   if (entries.has(weightsFile)) await get([weightsFile]);
   else {

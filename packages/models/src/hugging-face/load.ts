@@ -47,8 +47,13 @@ export function readConfig(folder: string, changes: Partial<BloomConfig> = {}): 
 }
 
 /** A model with random weights. */
-export function buildModel<H extends HeadName>(head: H, config: BloomConfig, options: BuildOptions = {}): ModelByHead[H] {
-  const model = head === 'causal-lm' ? new BloomForCausalLM(config, options) : new BloomForSequenceClassification(config, options);
+export function buildModel<H extends HeadName>(
+  head: H,
+  config: BloomConfig,
+  options: BuildOptions = {},
+): ModelByHead[H] {
+  const model =
+    head === 'causal-lm' ? new BloomForCausalLM(config, options) : new BloomForSequenceClassification(config, options);
   return model as ModelByHead[H];
 }
 
@@ -57,7 +62,11 @@ export function buildModel<H extends HeadName>(head: H, config: BloomConfig, opt
  * a missing classification head is initialised afresh and reported.
  * @throws TensorloomError `BAD_FILE` for unreadable files, `BAD_CHECKPOINT` naming every tensor that is missing or has another shape
  */
-export function loadModelFolder<H extends HeadName>(folder: string, head: H, options: LoadFolderOptions = {}): Loaded<ModelByHead[H]> {
+export function loadModelFolder<H extends HeadName>(
+  folder: string,
+  head: H,
+  options: LoadFolderOptions = {},
+): Loaded<ModelByHead[H]> {
   const config = readConfig(folder, options.config);
   const weights = openWeights(folder);
   try {
@@ -75,7 +84,13 @@ export function loadModelFolder<H extends HeadName>(folder: string, head: H, opt
 
 type Stored = ReadonlyMap<string, StoredTensor & { readonly dtype: string }>;
 
-function fill(model: Module, stored: Stored, config: BloomConfig, folder: string, options: LoadFolderOptions): LoadReport {
+function fill(
+  model: Module,
+  stored: Stored,
+  config: BloomConfig,
+  folder: string,
+  options: LoadFolderOptions,
+): LoadReport {
   const found = new Map<string, StoredTensor>();
   const used = new Set<string>();
   const fresh: string[] = [];
@@ -90,7 +105,8 @@ function fill(model: Module, stored: Stored, config: BloomConfig, folder: string
     }
     const tensor = stored.get(fileName) as StoredTensor;
     used.add(fileName);
-    if (tensor.shape.length === parameter.shape.length && tensor.shape.every((n, axis) => n === parameter.shape[axis])) found.set(name, tensor);
+    if (tensor.shape.length === parameter.shape.length && tensor.shape.every((n, axis) => n === parameter.shape[axis]))
+      found.set(name, tensor);
     else if (isHead && options.ignoreMismatchedHead === true) fresh.push(name);
     else
       problems.push(
@@ -102,15 +118,34 @@ function fill(model: Module, stored: Stored, config: BloomConfig, folder: string
   const unused = [...stored.keys()].filter((name) => !used.has(name) && name !== 'lm_head.weight');
   if (stored.has('lm_head.weight') && 'score' in model) unused.push('lm_head.weight');
   if (problems.length > 0) {
-    const hint = unused.length > 0 ? `\n  not used: ${unused.slice(0, 8).join(', ')}${unused.length > 8 ? `, and ${unused.length - 8} more` : ''}` : '';
-    throw new TensorloomError('BAD_CHECKPOINT', `The weights in ${folder} do not fit its configuration:\n  ${problems.join('\n  ')}${hint}`);
+    const hint =
+      unused.length > 0
+        ? `\n  not used: ${unused.slice(0, 8).join(', ')}${unused.length > 8 ? `, and ${unused.length - 8} more` : ''}`
+        : '';
+    throw new TensorloomError(
+      'BAD_CHECKPOINT',
+      `The weights in ${folder} do not fit its configuration:\n  ${problems.join('\n  ')}${hint}`,
+    );
   }
   model.loadStateDict({ tensors: found, values: {} }, { strict: false });
   initializeAfresh(model, fresh, config, options);
-  return { freshlyInitialized: fresh, unused, storedAs: [...new Set([...used].map((name) => stored.get(name)?.dtype ?? ''))].sort() };
+  return {
+    freshlyInitialized: fresh,
+    unused,
+    storedAs: [...new Set([...used].map((name) => stored.get(name)?.dtype ?? ''))].sort(),
+  };
 }
 
-function initializeAfresh(model: Module, names: readonly string[], config: BloomConfig, options: LoadFolderOptions): void {
-  const initializer = new Initializer(config.initializerRange, options.random === undefined ? {} : { random: options.random });
-  for (const [name, parameter] of model.namedParameters()) if (names.includes(name)) parameter.assign(initializer.weight(parameter.shape).value);
+function initializeAfresh(
+  model: Module,
+  names: readonly string[],
+  config: BloomConfig,
+  options: LoadFolderOptions,
+): void {
+  const initializer = new Initializer(
+    config.initializerRange,
+    options.random === undefined ? {} : { random: options.random },
+  );
+  for (const [name, parameter] of model.namedParameters())
+    if (names.includes(name)) parameter.assign(initializer.weight(parameter.shape).value);
 }

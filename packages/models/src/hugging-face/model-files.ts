@@ -49,10 +49,16 @@ export function isModelFolder(folder: string): boolean {
 export function parseWeightsIndex(json: unknown, source: string): WeightsIndex {
   const parsed = z.object({ weight_map: z.record(z.string(), z.string()) }).safeParse(json);
   if (!parsed.success)
-    throw new TensorloomError('BAD_FILE', `${source}: expected an object with weight_map (tensor name → file name): ${z.prettifyError(parsed.error)}`);
+    throw new TensorloomError(
+      'BAD_FILE',
+      `${source}: expected an object with weight_map (tensor name → file name): ${z.prettifyError(parsed.error)}`,
+    );
   for (const [name, file] of Object.entries(parsed.data.weight_map))
     if (file !== basename(file) || file === '' || file === '..' || file.includes('\\'))
-      throw new TensorloomError('BAD_FILE', `${source}: ${name} is said to be in ${JSON.stringify(file)}; a shard must be a file beside the index.`);
+      throw new TensorloomError(
+        'BAD_FILE',
+        `${source}: ${name} is said to be in ${JSON.stringify(file)}; a shard must be a file beside the index.`,
+      );
   return parsed.data;
 }
 
@@ -67,7 +73,8 @@ export function openWeights(folder: string): FolderWeights {
   }
   const indexPath = join(folder, indexFile);
   if (!existsSync(indexPath)) {
-    const pickled = existsSync(join(folder, 'pytorch_model.bin')) || existsSync(join(folder, 'pytorch_model.bin.index.json'));
+    const pickled =
+      existsSync(join(folder, 'pytorch_model.bin')) || existsSync(join(folder, 'pytorch_model.bin.index.json'));
     throw new TensorloomError(
       'BAD_FILE',
       `${folder} has neither ${weightsFile} nor ${indexFile}.` +
@@ -84,13 +91,15 @@ function openShards(folder: string, index: WeightsIndex, indexPath: string): Fol
   };
   try {
     const missing = [...new Set(Object.values(index.weight_map))].filter((file) => !existsSync(join(folder, file)));
-    if (missing.length > 0) throw new TensorloomError('BAD_FILE', `${indexPath} names files that are not there: ${missing.join(', ')}.`);
+    if (missing.length > 0)
+      throw new TensorloomError('BAD_FILE', `${indexPath} names files that are not there: ${missing.join(', ')}.`);
     const tensors = new Map<string, StoredTensor & { readonly dtype: string }>();
     for (const [name, file] of Object.entries(index.weight_map)) {
       let shard = shards.get(file);
       if (shard === undefined) shards.set(file, (shard = openSafetensors(join(folder, file))));
       const tensor = shard.tensors.get(name);
-      if (tensor === undefined) throw new TensorloomError('BAD_FILE', `${indexPath} says that ${name} is in ${file}, but it is not.`);
+      if (tensor === undefined)
+        throw new TensorloomError('BAD_FILE', `${indexPath} says that ${name} is in ${file}, but it is not.`);
       tensors.set(name, tensor);
     }
     return { tensors, close };

@@ -1,9 +1,14 @@
 /** From a model to a Hugging Face model folder that transformers opens. */
-import { randomBytes } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { TensorloomError, writeSafetensors, type Json, type JsonObject } from '@tensorloom/core';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import {
+  TensorloomError,
+  writeFileAtomically,
+  writeFolderAtomically,
+  writeSafetensors,
+  type Json,
+  type JsonObject,
+} from '@tensorloom/core';
 import { BloomForCausalLM } from '../bloom/causal-lm.ts';
 import { toHuggingFaceConfig, type BloomConfig } from '../bloom/config.ts';
 import type { BloomForSequenceClassification } from '../bloom/sequence-classification.ts';
@@ -29,70 +34,80 @@ export async function saveModelFolder(
   model: BloomForSequenceClassification | BloomForCausalLM,
   options: SaveFolderOptions = {},
 ): Promise<void> {
-  const target = resolve(folder);
   const tokenizer = options.tokenizer === undefined ? undefined : findTokenizer(options.tokenizer);
-  const suffix = `${process.pid}-${randomBytes(4).toString('hex')}`;
-  const temporary = join(dirname(target), `.${basename(target)}.incomplete-${suffix}`);
-  const previous = join(dirname(target), `.${basename(target)}.previous-${suffix}`);
-  try {
-    mkdirSync(temporary, { recursive: true });
-    const architecture = model instanceof BloomForCausalLM ? 'BloomForCausalLM' : 'BloomForSequenceClassification';
+  const architecture = model instanceof BloomForCausalLM ? 'BloomForCausalLM' : 'BloomForSequenceClassification';
+  await writeFolderAtomically(folder, async (temporary) => {
     await writeJson(join(temporary, configFile), toHuggingFaceConfig(model.config, architecture));
     await writeWeights(temporary, model, options.maxShardBytes ?? 5e9);
-    if (tokenizer !== undefined) await writeTokenizer(temporary, tokenizer, model.config, options.paddingSide ?? 'right');
-    await syncDirectory(temporary);
-    const replaces = existsSync(target);
-    if (replaces) await rename(target, previous);
-    try {
-      await rename(temporary, target);
-    } catch (error) {
-      if (replaces) await rename(previous, target);
-      throw error;
-    }
-    await syncDirectory(dirname(target));
-    rmSync(previous, { recursive: true, force: true });
-  } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
-    if (error instanceof TensorloomError) throw error;
-    throw new TensorloomError('IO', `Cannot write the model folder ${folder}: ${(error as Error).message}`, { cause: error });
-  }
+    if (tokenizer !== undefined)
+      await writeTokenizer(temporary, tokenizer, model.config, options.paddingSide ?? 'right');
+  });
 }
 
-async function writeWeights(folder: string, model: BloomForSequenceClassification | BloomForCausalLM, maxShardBytes: number): Promise<void> {
+async function writeWeights(
+  folder: string,
+  model: BloomForSequenceClassification | BloomForCausalLM,
+  maxShardBytes: number,
+): Promise<void> {
   const { tensors } = model.stateDict();
-  const plan = planShards(new Map(Object.entries(tensors).map(([name, tensor]) => [name, tensor.size * 4])), maxShardBytes);
+  const plan = planShards(
+    new Map(Object.entries(tensors).map(([name, tensor]) => [name, tensor.size * 4])),
+    maxShardBytes,
+  );
   for (const { fileName, names } of plan.shards) {
     const part = Object.fromEntries(Object.entries(tensors).filter(([name]) => names.includes(name)));
     await writeSafetensors(join(folder, fileName), part, { format: 'pt' });
   }
   if (plan.shards.length === 1) return;
-  const weightMap = Object.fromEntries(plan.shards.flatMap(({ fileName, names }) => names.map((name) => [name, fileName])));
+  const weightMap = Object.fromEntries(
+    plan.shards.flatMap(({ fileName, names }) => names.map((name) => [name, fileName])),
+  );
   const metadata = { total_parameters: model.parameterCount(), total_size: plan.totalBytes };
   await writeJson(join(folder, indexFile), { metadata, weight_map: weightMap });
 }
 
 function findTokenizer(path: string): string {
   const file = basename(path) === 'tokenizer.json' ? path : join(path, 'tokenizer.json');
-  if (!existsSync(file)) throw new TensorloomError('BAD_OPTION', `No tokenizer at ${path}: expected a tokenizer.json, or a folder with one.`);
+  if (!existsSync(file))
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `No tokenizer at ${path}: expected a tokenizer.json, or a folder with one.`,
+    );
   return file;
 }
 
-async function writeTokenizer(folder: string, tokenizerJson: string, config: BloomConfig, paddingSide: 'left' | 'right'): Promise<void> {
+async function writeTokenizer(
+  folder: string,
+  tokenizerJson: string,
+  config: BloomConfig,
+  paddingSide: 'left' | 'right',
+): Promise<void> {
   for (const name of tokenizerFiles) {
     const source = join(dirname(tokenizerJson), name);
     if (!existsSync(source)) continue;
-    copyFileSync(source, join(folder, name));
-    await syncFile(join(folder, name));
+    await writeFileAtomically(join(folder, name), readFileSync(source));
   }
   const configPath = join(folder, 'tokenizer_config.json');
-  if (!existsSync(configPath)) await writeJson(configPath, tokenizerConfig(readJson(tokenizerJson), config, paddingSide));
+  if (!existsSync(configPath))
+    await writeJson(configPath, tokenizerConfig(readJson(tokenizerJson), config, paddingSide));
 }
 
 /** The tokenizer_config.json that lets transformers' AutoTokenizer open a bare tokenizer.json. */
 function tokenizerConfig(tokenizer: unknown, config: BloomConfig, paddingSide: 'left' | 'right'): JsonObject {
-  const added = ((tokenizer as { added_tokens?: { id: number; content: string }[] } | null)?.added_tokens ?? []) as { id: number; content: string }[];
-  const json: JsonObject = { tokenizer_class: 'PreTrainedTokenizerFast', padding_side: paddingSide, clean_up_tokenization_spaces: false };
-  for (const [name, id] of [['pad_token', config.padTokenId], ['bos_token', config.bosTokenId], ['eos_token', config.eosTokenId]] as const) {
+  const added = ((tokenizer as { added_tokens?: { id: number; content: string }[] } | null)?.added_tokens ?? []) as {
+    id: number;
+    content: string;
+  }[];
+  const json: JsonObject = {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    padding_side: paddingSide,
+    clean_up_tokenization_spaces: false,
+  };
+  for (const [name, id] of [
+    ['pad_token', config.padTokenId],
+    ['bos_token', config.bosTokenId],
+    ['eos_token', config.eosTokenId],
+  ] as const) {
     const token = added.find((candidate) => candidate.id === id);
     if (token !== undefined) json[name] = token.content;
   }
@@ -102,13 +117,7 @@ function tokenizerConfig(tokenizer: unknown, config: BloomConfig, paddingSide: '
 
 /** JSON as transformers writes it: two spaces, keys sorted, a newline at the end. */
 async function writeJson(path: string, json: JsonObject): Promise<void> {
-  const file = await open(path, 'w');
-  try {
-    await file.writeFile(`${JSON.stringify(sortKeys(json), null, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await writeFileAtomically(path, `${JSON.stringify(sortKeys(json), null, 2)}\n`);
 }
 
 function sortKeys(value: Json): Json {
@@ -119,18 +128,4 @@ function sortKeys(value: Json): Json {
       .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
       .map(([key, entry]) => [key, sortKeys(entry)]),
   );
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Makes a rename in the folder durable. */
-async function syncDirectory(path: string): Promise<void> {
-  await syncFile(path);
 }

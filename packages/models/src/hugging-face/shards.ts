@@ -40,7 +40,10 @@ export function planShards(sizes: ReadonlyMap<string, number>, maxShardBytes: nu
     totalBytes,
     shards: shards.map((names, index) => ({
       names,
-      fileName: shards.length === 1 ? 'model.safetensors' : `model-${digits(index + 1)}-of-${digits(shards.length)}.safetensors`,
+      fileName:
+        shards.length === 1
+          ? 'model.safetensors'
+          : `model-${digits(index + 1)}-of-${digits(shards.length)}.safetensors`,
     })),
   };
 }
