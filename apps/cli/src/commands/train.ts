@@ -1,8 +1,10 @@
-/** `tensorloom train`: flags and help. The work is in ../train/. */
+/** `tensorloom train`: flags and help. The work is in ../run-training.ts, the loop in ../train.ts. */
 import type { Command } from 'commander';
 import { addOptionFlags, givenOptions } from '../config/flags.ts';
+import { resolveConfig, type ConfigSources } from '../config/resolve.ts';
 import { optionKeys } from '../config/schema.ts';
 import { presetNames } from '../presets.ts';
+import { openRun } from '../run/resume.ts';
 
 export function registerTrainCommand(program: Command): void {
   const command = program
@@ -14,15 +16,15 @@ export function registerTrainCommand(program: Command): void {
     .allowExcessArguments(false);
   addOptionFlags(command, optionKeys);
   command.action(async (parsed: Record<string, unknown>) => {
-    const flags = givenOptions(parsed, optionKeys);
     const text = (name: string): string | undefined => parsed[name] as string | undefined;
     const [preset, configFile, resume] = [text('preset'), text('config'), text('resume')];
-    const { runTraining } = await import('../train/run-training.ts');
-    process.exitCode = await runTraining({
-      flags,
+    const sources: ConfigSources = {
+      flags: givenOptions(parsed, optionKeys),
       ...(preset === undefined ? {} : { preset }),
       ...(configFile === undefined ? {} : { configFile }),
-      ...(resume === undefined ? {} : { resume }),
-    });
+    };
+    const request = resume === undefined ? { resolved: resolveConfig(sources) } : openRun(resume, sources);
+    const { runTraining } = await import('../run-training.ts');
+    process.exitCode = await runTraining(request);
   });
 }

@@ -2,7 +2,8 @@
  * Defaults: those that hold for every run, and the recipe that fits the model and the data. Where the figures come from is
  * said with each recipe, and each run prints which recipe it took.
  */
-import { statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { PartialRunConfig } from './schema.ts';
 
 /** Hold whatever is trained. */
@@ -92,9 +93,5 @@ export function recipeFor(data: string, model: string | undefined): Recipe {
 
 /** Folders and hub ids bring weights; preset names do not. */
 export function isPretrained(model: string): boolean {
-  return model.includes('/') || isFolder(model);
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return model.includes('/') || existsSync(join(model, 'config.json'));
 }

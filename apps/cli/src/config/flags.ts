@@ -17,9 +17,8 @@ export function addOptionFlags(command: Command, keys: readonly OptionKey[]): Co
       command.addOption(new Option(`--no-${flagName(key)}`, `the opposite of ${flag}`).default(undefined).hideHelp(fallback !== true));
       continue;
     }
-    const choices = form.choices === undefined ? '' : `: ${form.choices.join(', ')}`;
-    const value = form.kind === 'number' ? '<n>' : form.kind === 'choice' ? '<choice>' : '<value>';
-    const option = new Option(`${flag} ${value}`, form.help + choices + note);
+    const value = form.kind === 'number' ? 'n' : form.kind === 'choice' ? (form.choices ?? []).join('|') : 'value';
+    const option = new Option(`${flag} <${value}>`, form.help + note);
     if (form.kind === 'number') option.argParser(parseNumber);
     command.addOption(option);
   }

@@ -10,7 +10,7 @@ const name = (): z.ZodString => z.string().min(1);
 
 export const runSchema = z.strictObject({
   // What is trained on what
-  model: name().describe('model: a preset name (fresh weights), a folder in Hugging Face format, a run folder, or a hub id such as bigscience/bloom-560m'),
+  model: name().describe('a preset name (fresh weights), a folder in Hugging Face format, a run folder, or a hub id such as bigscience/bloom-560m'),
   tokenizer: name().optional().describe('tokenizer.json, or a folder with one; default: the one of the model, else one trained on the training part'),
   vocabularySize: count().optional().describe('entries of the tokenizer that is trained when none is given'),
   hiddenSize: count().optional().describe('overrides the preset\'s hidden size; fresh weights only'),

@@ -33,6 +33,17 @@ export class RunFolder {
     return join(this.path, 'summary.json');
   }
 
+  /** Folder with the tokenizer.json of the run, and what else came with it. */
+  get tokenizer(): string {
+    return join(this.path, 'tokenizer');
+  }
+
+  writeConfig(resolved: ResolvedConfig): void {
+    const options = namedOptions(resolved.config);
+    writeFileAtomically(this.configYaml, stringify(options));
+    writeFileAtomically(this.configJson, `${JSON.stringify({ options, origins: resolved.origins }, null, 2)}\n`);
+  }
+
   writeSummary(summary: object): void {
     writeFileAtomically(this.summary, `${JSON.stringify(summary, null, 2)}\n`);
   }
@@ -49,9 +60,7 @@ export function createRunFolder(resolved: ResolvedConfig, started: Date): RunFol
     throw new UsageError(`${folder.path} exists already. Go on with it by --resume=${folder.path}, or choose another --run-name.`);
   try {
     mkdirSync(folder.checkpoints, { recursive: true });
-    const options = namedOptions(resolved.config);
-    writeFileAtomically(folder.configYaml, stringify(options));
-    writeFileAtomically(folder.configJson, `${JSON.stringify({ options, origins: resolved.origins }, null, 2)}\n`);
+    folder.writeConfig(resolved);
   } catch (error) {
     throw new UsageError(`Cannot write the run folder ${folder.path}: ${(error as Error).message}. Choose another --output-dir.`, { cause: error });
   }

@@ -1,0 +1,78 @@
+/** `--resume=RUN_FOLDER`: the recorded options and the newest complete checkpoint; refuses flags that would make it another run. */
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { absolutePaths, explicitOptions, readSources, type ConfigSources, type ResolvedConfig } from '../config/resolve.ts';
+import { flagName, optionKeys, runSchema, type OptionKey, type PartialRunConfig } from '../config/schema.ts';
+import { validateOptions } from '../config/validate.ts';
+import { UsageError } from '../errors.ts';
+import { listCheckpoints } from './checkpoints.ts';
+import { RunFolder } from './run-folder.ts';
+
+export interface ResumedRun {
+  readonly folder: RunFolder;
+  readonly resolved: ResolvedConfig;
+  /** Path of the checkpoint to go on from. */
+  readonly checkpoint: string;
+}
+
+/** These change what is reported, kept or how fast it goes, never what is learnt. The data are checked by their digest. */
+const harmless: ReadonlySet<OptionKey> = new Set<OptionKey>([
+  'dataPath',
+  'evalBatchSize',
+  'evalEvery',
+  'logEvery',
+  'checkpointEvery',
+  'checkpointEveryMicroBatches',
+  'keepCheckpoints',
+  'maxSkippedSteps',
+  'quiet',
+]);
+
+/** @throws UsageError if there is no run, no complete checkpoint, or a flag that contradicts the recorded options */
+export function openRun(path: string, sources: ConfigSources): ResumedRun {
+  const folder = new RunFolder(resolve(path));
+  const { options: recorded, origins } = readRecordedConfig(folder);
+  const given = explicitOptions(readSources(sources));
+  const changes: PartialRunConfig = { ...given, ...absolutePaths(given) };
+  refuseChanges(recorded, changes, folder);
+  const checkpoint = listCheckpoints(folder.checkpoints)[0];
+  if (checkpoint === undefined)
+    throw new UsageError(`${folder.path} has no complete checkpoint to go on from. Start the run again, with --config=${folder.configYaml} for its options.`);
+  const config = runSchema.parse({ ...recorded, ...changes });
+  return { folder, checkpoint, resolved: { config, origins, recipe: 'the options of the run that is resumed' } };
+}
+
+function refuseChanges(recorded: PartialRunConfig, changes: PartialRunConfig, folder: RunFolder): void {
+  const conflicts: string[] = [];
+  for (const key of optionKeys) {
+    if (changes[key] === undefined || changes[key] === recorded[key] || harmless.has(key)) continue;
+    // A longer run is the same run where the learning rate does not depend on its length.
+    if ((key === 'maxSteps' || key === 'epochs') && recorded.schedule === 'constant') continue;
+    const before = recorded[key] === undefined ? 'unset' : String(recorded[key]);
+    const why = key === 'maxSteps' || key === 'epochs' ? `, and --schedule=${recorded.schedule} depends on it` : '';
+    conflicts.push(`--${flagName(key)}=${String(changes[key])} (recorded: ${before}${why})`);
+  }
+  if (conflicts.length > 0)
+    throw new UsageError(
+      `${folder.path} cannot go on with other options: ${conflicts.join('; ')}. Leave them out, or start a new run with --config=${folder.configYaml}.`,
+    );
+}
+
+interface RecordedConfig {
+  readonly options: PartialRunConfig;
+  readonly origins: ResolvedConfig['origins'];
+}
+
+/** @throws UsageError if the folder is not that of a run */
+export function readRecordedConfig(folder: RunFolder): RecordedConfig {
+  if (!existsSync(folder.configJson)) throw new UsageError(`${folder.path} is not a run folder: it has no config.json.`);
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(folder.configJson, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`${folder.configJson} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  const { options, origins } = (content ?? {}) as { options?: unknown; origins?: unknown };
+  if (options === null || typeof options !== 'object') throw new UsageError(`${folder.configJson} is not the configuration of a run: it has no 'options'.`);
+  return { options: validateOptions(options as Record<string, unknown>, folder.configJson), origins: (origins ?? {}) as RecordedConfig['origins'] };
+}

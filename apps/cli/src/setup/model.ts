@@ -1,0 +1,97 @@
+/** From `--model` to a classifier: fresh weights of a preset, or pretrained ones from a folder, a run folder or the hub. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { TensorloomError } from '@tensorloom/core';
+import {
+  buildModel,
+  loadModelFolder,
+  resolveModel,
+  saveModelFolder,
+  withConfig,
+  type BloomConfig,
+  type BloomForSequenceClassification,
+  type ResolvedModel,
+} from '@tensorloom/models';
+import type { Tokenizer } from '@tensorloom/data';
+import type { RunConfig } from '../config/schema.ts';
+import type { Progress } from '../run/progress.ts';
+
+/** Finds the model, downloading it where it must be; nothing is built yet. A run folder stands for the model in it. */
+export async function locateModel(spec: string, progress: Progress): Promise<ResolvedModel> {
+  const model = existsSync(join(spec, 'model', 'config.json')) ? join(spec, 'model') : spec;
+  const located = await resolveModel(model, {
+    onProgress: ({ file, bytes, totalBytes }) => progress.counting(`download ${file}, bytes`, bytes, totalBytes),
+  });
+  progress.stop();
+  return located;
+}
+
+/** The folder of a model that brings weights, undefined for a preset. */
+export function folderOf(located: ResolvedModel): string | undefined {
+  return located.kind === 'preset' ? undefined : located.folder;
+}
+
+export type ModelOptions = Pick<Partial<RunConfig>, 'hiddenSize' | 'layers' | 'heads' | 'dropout'> & Pick<RunConfig, 'maxLength'>;
+
+/**
+ * Builds a preset with the vocabulary of the tokenizer, or loads pretrained weights; the head fits the labels of the data.
+ * Draws from the global random generator: seed first.
+ * @throws TensorloomError `BAD_OPTION` if the tokenizer has ids that the model does not
+ */
+export function createClassifier(
+  located: ResolvedModel,
+  tokenizer: Tokenizer,
+  labelNames: readonly string[],
+  options: ModelOptions,
+  progress: Progress,
+): BloomForSequenceClassification {
+  const dropout = options.dropout === undefined ? {} : { hiddenDropout: options.dropout, attentionDropout: options.dropout };
+  if (located.kind === 'preset') return buildModel('sequence-classification', freshConfig(located.preset.config, tokenizer, labelNames, { ...options }, dropout));
+  const { model, config, report } = loadModelFolder(located.folder, 'sequence-classification', {
+    config: { numLabels: labelNames.length, labelNames, ...dropout },
+    ignoreMismatchedHead: true,
+  });
+  if (tokenizer.vocabSize > config.vocabSize) {
+    model.dispose();
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `The tokenizer has ${tokenizer.vocabSize} entries, the model in ${located.folder} only ${config.vocabSize}: they do not belong together. Leave out --tokenizer.`,
+    );
+  }
+  if (report.freshlyInitialized.length > 0) progress.line(`initialized afresh, not in ${located.folder}: ${report.freshlyInitialized.join(', ')}`);
+  return model;
+}
+
+/** Writes the model with its tokenizer as a Hugging Face folder. */
+export async function saveFinalModel(
+  folder: string,
+  run: { readonly model: BloomForSequenceClassification; readonly tokenizerPath: string; readonly paddingSide: 'left' | 'right' },
+): Promise<void> {
+  await saveModelFolder(folder, run.model, { tokenizer: run.tokenizerPath, paddingSide: run.paddingSide });
+}
+
+function freshConfig(
+  preset: BloomConfig,
+  tokenizer: Tokenizer,
+  labelNames: readonly string[],
+  options: ModelOptions,
+  dropout: Partial<BloomConfig>,
+): BloomConfig {
+  return withConfig(
+    preset,
+    {
+      ...(options.hiddenSize === undefined ? {} : { hiddenSize: options.hiddenSize }),
+      ...(options.layers === undefined ? {} : { numLayers: options.layers }),
+      ...(options.heads === undefined ? {} : { numHeads: options.heads }),
+      ...dropout,
+      vocabSize: tokenizer.vocabSize,
+      padTokenId: tokenizer.padId,
+      bosTokenId: tokenizer.tokenToId('<s>') ?? null,
+      eosTokenId: tokenizer.tokenToId('</s>') ?? null,
+      numLabels: labelNames.length,
+      labelNames,
+      maxLength: options.maxLength,
+    },
+    'the model options',
+  );
+}

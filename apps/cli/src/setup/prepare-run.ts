@@ -1,0 +1,59 @@
+/** Data, tokenizer, model and loaders of a training run, in the order in which they depend on each other. */
+import { existsSync } from 'node:fs';
+import type { TextClassificationData } from '@tensorloom/data';
+import type { BloomForSequenceClassification } from '@tensorloom/models';
+import { TensorloomError } from '@tensorloom/core';
+import type { RunConfig } from '../config/schema.ts';
+import type { Progress } from '../run/progress.ts';
+import type { RunFolder } from '../run/run-folder.ts';
+import { chooseTokenizer, digestOf, openSource, paddingSideOf, saveTokenizer, tokenizeSource } from './data.ts';
+import { createEvaluationLoader, createTrainLoader, type TextDataLoader } from './loaders.ts';
+import { createClassifier, folderOf, locateModel } from './model.ts';
+
+export interface PreparedRun {
+  readonly data: TextClassificationData;
+  /** Of the training part. */
+  readonly dataDigest: string;
+  readonly model: BloomForSequenceClassification;
+  readonly trainLoader: TextDataLoader;
+  readonly validationLoader: TextDataLoader;
+  readonly testLoader: TextDataLoader;
+  readonly paddingSide: 'left' | 'right';
+  /** Folder with the tokenizer's files. */
+  readonly tokenizerPath: string;
+}
+
+/** Seed first: fresh weights come from the global generator. */
+export async function prepareRun(config: RunConfig, folder: RunFolder, progress: Progress): Promise<PreparedRun> {
+  const located = await locateModel(config.model, progress);
+  const modelFolder = folderOf(located);
+  const source = await openSource(config, progress);
+  // A run that is resumed has its tokenizer in its folder.
+  const asked = existsSync(folder.tokenizer) ? folder.tokenizer : config.tokenizer;
+  const chosen = await chooseTokenizer({ tokenizer: asked, vocabularySize: config.vocabularySize }, modelFolder, source, progress);
+  const { tokenizer } = chosen;
+  await saveTokenizer(chosen, folder.tokenizer);
+  progress.line(`tokenizer: ${chosen.origin}`);
+
+  const data = await tokenizeSource(source, tokenizer, config.maxLength, progress);
+  if (data.task !== 'classification') throw new TensorloomError('UNSUPPORTED', `--data=${config.data} is a regression; the command line trains classifiers.`);
+  progress.line(
+    `data: ${data.name}, ${data.train.length} train / ${data.validation.length} validation / ${data.test.length} test texts, labels ${data.labelNames.join(', ')}`,
+  );
+  for (const part of ['train', 'validation', 'test'] as const)
+    if (data[part].length === 0) throw new TensorloomError('BAD_DATA', `The ${part} part of ${data.name} is empty.`);
+
+  const model = createClassifier(located, tokenizer, data.labelNames, config, progress);
+  const paddingSide = config.paddingSide ?? paddingSideOf(folder.tokenizer);
+  const padding = { padId: model.config.padTokenId ?? tokenizer.padId, paddingSide };
+  return {
+    data,
+    dataDigest: digestOf(data.train),
+    model,
+    trainLoader: createTrainLoader(data.train, config, padding),
+    validationLoader: createEvaluationLoader(data.validation, config, padding),
+    testLoader: createEvaluationLoader(data.test, config, padding),
+    paddingSide,
+    tokenizerPath: folder.tokenizer,
+  };
+}

@@ -1,0 +1,49 @@
+/** A model that was trained already, for evaluation and prediction: from a run folder, a model folder or the hub. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { TensorloomError, type Fabric } from '@tensorloom/core';
+import type { Tokenizer } from '@tensorloom/data';
+import { loadModelFolder, type BloomForSequenceClassification } from '@tensorloom/models';
+import type { PartialRunConfig } from '../config/schema.ts';
+import type { Progress } from '../run/progress.ts';
+import { readRecordedConfig } from '../run/resume.ts';
+import { RunFolder } from '../run/run-folder.ts';
+import { paddingSideOf, readTokenizer } from './data.ts';
+import { folderOf, locateModel } from './model.ts';
+
+export interface TrainedModel {
+  readonly model: BloomForSequenceClassification;
+  readonly tokenizer: Tokenizer;
+  readonly padding: { readonly padId: number; readonly paddingSide: 'left' | 'right' };
+  readonly maxLength: number;
+  readonly labelNames: readonly string[];
+}
+
+/** The options that a run folder recorded; none for any other model. */
+export function recordedOptions(spec: string): PartialRunConfig {
+  return existsSync(join(spec, 'model', 'config.json')) ? readRecordedConfig(new RunFolder(spec)).options : {};
+}
+
+/**
+ * Loads a classifier with its tokenizer. Launch the fabric first: weights go to its device.
+ * @throws TensorloomError `BAD_OPTION` for a preset, which has no trained weights, and `BAD_CHECKPOINT` for a model without a trained head
+ */
+export async function loadTrainedModel(fabric: Fabric, spec: string, options: PartialRunConfig, progress: Progress): Promise<TrainedModel> {
+  const folder = folderOf(await locateModel(spec, progress));
+  if (folder === undefined)
+    throw new TensorloomError('BAD_OPTION', `--model=${spec} is a preset, which has no trained weights. Give a run folder, a model folder or a hub id.`);
+  const { model, config, report } = loadModelFolder(folder, 'sequence-classification');
+  if (report.freshlyInitialized.length > 0)
+    throw new TensorloomError('BAD_CHECKPOINT', `${folder} has no trained classification head (${report.freshlyInitialized.join(', ')}): train it first.`);
+  const { tokenizer, folder: tokenizerFolder } = await readTokenizer(options.tokenizer ?? folder);
+  const paddingSide = options.paddingSide ?? paddingSideOf(tokenizerFolder ?? folder);
+  const ready = await fabric.setupModule(model);
+  ready.eval();
+  return {
+    model: ready,
+    tokenizer,
+    padding: { padId: config.padTokenId ?? tokenizer.padId, paddingSide },
+    maxLength: options.maxLength ?? config.maxLength ?? 1024,
+    labelNames: config.labelNames,
+  };
+}
