@@ -41,7 +41,7 @@ export class BloomForCausalLM extends Module {
       return {
         logits,
         ...crossEntropy(flat, shifted.reshape([batch * seq]), { ignoreIndex }),
-      } as unknown as tf.TensorContainer;
-    }) as unknown as WithoutLoss & Partial<WithLoss>;
+      };
+    });
   }
 }

@@ -55,7 +55,9 @@ describe('parseBloomConfig', () => {
   });
 
   it('refuses two names of one field that disagree, naming both', () => {
-    expect(() => parseBloomConfig({ hidden_size: 64, n_embed: 128 })).toThrow(/hidden_size is 64 but n_embed.*128/);
+    expect(() => parseBloomConfig({ hidden_size: 64, n_embed: 128 })).toThrow(
+      /hidden_size is given twice.*64, and 128 as n_embed/,
+    );
   });
 
   it('takes the defaults of transformers for what is absent', () => {
@@ -79,6 +81,7 @@ describe('parseBloomConfig', () => {
     [{ problem_type: 'ranking' }, /problem_type/],
     [{ id2label: { '0': 'a', '2': 'b' } }, /id2label has 2 entries but none for label 1/],
     [{ id2label: { '0': 'a', '1': 'b' }, num_labels: 3 }, /num_labels is 3, but id2label names 2/],
+    [{ id2label: { '0': 'a', '1': 'a' } }, /two labels are named 'a'/],
     [{ model_type: 'gpt2' }, /model_type is "gpt2"; supported model types: bloom/],
     [{ tie_word_embeddings: false }, /tie_word_embeddings/],
     [[], /expected a JSON object, got an array/],

@@ -63,11 +63,11 @@ const fileSchema = z.object({
   seq_length: count.optional(),
 });
 
-/** Names that config.json files use for the same field; the first one is ours. */
-const aliases: Readonly<Record<string, readonly string[]>> = {
-  hidden_size: ['n_embed'],
-  n_layer: ['num_hidden_layers'],
-  n_head: ['num_attention_heads'],
+/** Other names that config.json files use, and ours. */
+const aliases: Readonly<Record<string, string>> = {
+  n_embed: 'hidden_size',
+  num_hidden_layers: 'n_layer',
+  num_attention_heads: 'n_head',
 };
 
 /** Fields that are written from others, so that they are not kept as unknown ones. */
@@ -84,7 +84,7 @@ export function parseBloomConfig(json: unknown, source = 'config'): BloomConfig 
       'BAD_FILE',
       `${source}: expected a JSON object, got ${json === null ? 'null' : Array.isArray(json) ? 'an array' : typeof json}.`,
     );
-  const given = { ...(json as JsonObject) };
+  const given = resolveAliases(json as JsonObject, source);
   const modelType = given['model_type'];
   if (modelType !== undefined && modelType !== 'bloom')
     throw new TensorloomError(
@@ -96,7 +96,6 @@ export function parseBloomConfig(json: unknown, source = 'config'): BloomConfig 
       'UNSUPPORTED',
       `${source}: tie_word_embeddings is false; BLOOM's language-modelling head shares the embedding table.`,
     );
-  resolveAliases(given, source);
   const parsed = fileSchema.safeParse(given);
   if (!parsed.success)
     throw new TensorloomError(
@@ -199,6 +198,8 @@ function validateBloomConfig(config: BloomConfig, source: string): BloomConfig {
     fail(
       `num_labels is ${config.numLabels}, but ${config.labelNames.length} label names are given (${config.labelNames.join(', ')}).`,
     );
+  const repeated = config.labelNames.find((name, id) => config.labelNames.indexOf(name) !== id);
+  if (repeated !== undefined) fail(`two labels are named '${repeated}'; label names must differ.`);
   for (const field of ['vocabSize', 'hiddenSize', 'numLayers', 'numHeads', 'numLabels'] as const)
     if (!Number.isInteger(config[field]) || config[field] < 1)
       fail(`${field} must be a positive integer, got ${config[field]}.`);
@@ -208,18 +209,20 @@ function validateBloomConfig(config: BloomConfig, source: string): BloomConfig {
   return config;
 }
 
-function resolveAliases(given: Record<string, Json>, source: string): void {
-  for (const [name, others] of Object.entries(aliases))
-    for (const other of others) {
-      if (given[other] === undefined) continue;
-      if (given[name] !== undefined && given[name] !== given[other])
-        throw new TensorloomError(
-          'BAD_FILE',
-          `${source}: ${name} is ${JSON.stringify(given[name])} but ${other}, another name of it, is ${JSON.stringify(given[other])}; keep one.`,
-        );
-      given[name] = given[other];
-      delete given[other];
-    }
+/** The same fields, each under our name. */
+function resolveAliases(json: JsonObject, source: string): JsonObject {
+  const given: JsonObject = {};
+  for (const [field, value] of Object.entries(json)) {
+    const name = aliases[field] ?? field;
+    const other = given[name];
+    if (other !== undefined && other !== value)
+      throw new TensorloomError(
+        'BAD_FILE',
+        `${source}: ${name} is given twice under names that mean the same: ${JSON.stringify(other)}, and ${JSON.stringify(value)} as ${field}; keep one.`,
+      );
+    given[name] = value;
+  }
+  return given;
 }
 
 function readLabelNames(

@@ -41,10 +41,8 @@ export class BloomForSequenceClassification extends Module {
     return tf.tidy(() => {
       const hidden = this.transformer.forward(inputs.inputIds, inputs.attentionMask);
       const logits = this.score.forward(this.#pool(hidden, inputs.inputIds));
-      return (inputs.labels === undefined
-        ? { logits }
-        : { logits, ...this.#loss(logits, inputs.labels) }) as unknown as tf.TensorContainer;
-    }) as unknown as WithoutLoss & Partial<WithLoss>;
+      return inputs.labels === undefined ? { logits } : { logits, ...this.#loss(logits, inputs.labels) };
+    });
   }
 
   /** [batch, seq, hidden] → [batch, hidden]: the rightmost token that is not padding, on whichever side the padding is. */
