@@ -8,7 +8,13 @@ export { openQuickstart } from './sources/quickstart.ts';
 export { blogPartition, standardPartition, type ImdbPartition } from './sources/imdb/splits.ts';
 export { listImdbReviews } from './sources/imdb/list.ts';
 export { Tokenizer, type EncodeLimits } from './tokenization/tokenizer.ts';
-export { bloomTokenizerFor, trainBloomTokenizer, BLOOM_SPECIAL_TOKENS, type TrainBloomTokenizerOptions } from './tokenization/bloom-tokenizer.ts';
+export {
+  bloomTokenizerFor,
+  trainBloomTokenizer,
+  BLOOM_SPECIAL_TOKENS,
+  type CachedTrainingOptions,
+  type TrainBloomTokenizerOptions,
+} from './tokenization/bloom-tokenizer.ts';
 export { tokenizeSplits, type TokenizeOptions } from './tokenization/tokenize-splits.ts';
 export { prepareTextData, type PrepareOptions } from './tokenization/prepare.ts';
 export { TokenizedSplit, type TextClassificationData } from './tokenization/tokenized-split.ts';
@@ -19,6 +25,7 @@ export { textCollator, type TextBatch, type TextCollateOptions, type TokenizedTe
 export { createTextLoader, type TextLoaderOptions } from './loaders/text-loader.ts';
 export { RandomSampler, SequentialSampler, type Sampler, type ShardOptions } from './samplers/sampler.ts';
 export { LengthBucketedSampler, type LengthBucketedOptions } from './samplers/length-bucketed.ts';
+export { LengthSortedSampler } from './samplers/length-sorted.ts';
 export { DistributedSampler, shardSampler } from './samplers/distributed.ts';
 export { legacyPermutation } from './random/numpy-legacy.ts';
 export { defaultCacheDir } from './files/cache-folder.ts';

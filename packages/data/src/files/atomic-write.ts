@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { TensorloomError } from '@tensorloom/core';
+import { reasonOf } from './reason.ts';
 
 /** @throws TensorloomError `IO` naming the file when it cannot be written (folder not writable, disk full); nothing is left behind then */
 export async function writeFileAtomically(path: string, parts: readonly (Uint8Array | string)[]): Promise<void> {
@@ -19,6 +20,6 @@ export async function writeFileAtomically(path: string, parts: readonly (Uint8Ar
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    throw new TensorloomError('IO', `Cannot write ${path}: ${(error as Error).message}`, { cause: error });
+    throw new TensorloomError('IO', `Cannot write ${path}: ${reasonOf(error)}`, { cause: error });
   }
 }

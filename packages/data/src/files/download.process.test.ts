@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { openImdb } from '../sources/imdb/imdb.ts';
-import { makeTarGz, temporaryFolders } from '../testing/temporary-folder.ts';
+import { makeTarGz, temporaryFolders } from '../testing/temporary-folder.testing.ts';
 import { downloadFile, type DownloadOptions } from './download.ts';
 
 const folder = temporaryFolders();
@@ -22,7 +22,9 @@ afterEach(() => {
   }
 });
 
-async function serve(answer: (request: IncomingMessage, response: ServerResponse, call: number) => void): Promise<string> {
+async function serve(
+  answer: (request: IncomingMessage, response: ServerResponse, call: number) => void,
+): Promise<string> {
   let calls = 0;
   const server = createServer((request, response) => answer(request, response, ++calls));
   servers.push(server);
@@ -34,7 +36,10 @@ async function serve(answer: (request: IncomingMessage, response: ServerResponse
 function sendRange(request: IncomingMessage, response: ServerResponse, body: Buffer = content): void {
   const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
   if (start >= body.length) return void response.writeHead(416).end();
-  const headers = { 'content-length': body.length - start, 'content-range': `bytes ${start}-${body.length - 1}/${body.length}` };
+  const headers = {
+    'content-length': body.length - start,
+    'content-range': `bytes ${start}-${body.length - 1}/${body.length}`,
+  };
   response.writeHead(start > 0 ? 206 : 200, headers).end(body.subarray(start));
 }
 
@@ -44,7 +49,15 @@ function cutAfter(response: ServerResponse, bytes: number): void {
 }
 
 function options(url: string, more: Partial<DownloadOptions> = {}): DownloadOptions {
-  return { url, path: join(folder(), 'deep', 'file.bin'), bytes: content.length, md5, retryDelayMs: 5, advice: 'Use --data-path.', ...more };
+  return {
+    url,
+    path: join(folder(), 'deep', 'file.bin'),
+    bytes: content.length,
+    md5,
+    retryDelayMs: 5,
+    advice: 'Use --data-path.',
+    ...more,
+  };
 }
 
 describe('downloadFile', () => {
@@ -87,7 +100,9 @@ describe('downloadFile', () => {
   });
 
   it('starts anew with a server that ignores ranges', async () => {
-    const url = await serve((_request, response, call) => (call === 1 ? cutAfter(response, 100_000) : response.end(content)));
+    const url = await serve((_request, response, call) =>
+      call === 1 ? cutAfter(response, 100_000) : response.end(content),
+    );
     const given = options(url);
     await downloadFile(given);
     expect(readFileSync(given.path).equals(content)).toBe(true);
@@ -97,7 +112,10 @@ describe('downloadFile', () => {
     const other = Buffer.from(content).fill(0, 5, 50);
     const url = await serve((request, response) => sendRange(request, response, other));
     const given = options(url);
-    await expect(downloadFile(given)).rejects.toMatchObject({ code: 'BAD_DATA', message: expect.stringMatching(/is not the file expected.*Use --data-path/) as string });
+    await expect(downloadFile(given)).rejects.toMatchObject({
+      code: 'BAD_DATA',
+      message: expect.stringMatching(/is not the file expected.*Use --data-path/) as string,
+    });
     expect(existsSync(given.path)).toBe(false);
     expect(existsSync(`${given.path}.part`)).toBe(false);
   });
@@ -115,7 +133,10 @@ describe('downloadFile', () => {
   it('gives up after its attempts, keeps what came, and says what to do', async () => {
     const url = await serve((_request, response) => cutAfter(response, 50_000));
     const given = options(url, { attempts: 2 });
-    await expect(downloadFile(given)).rejects.toMatchObject({ code: 'OFFLINE', message: expect.stringMatching(/attempt 2 of 2.*running again continues it. Use --data-path/) as string });
+    await expect(downloadFile(given)).rejects.toMatchObject({
+      code: 'OFFLINE',
+      message: expect.stringMatching(/attempt 2 of 2.*running again continues it. Use --data-path/) as string,
+    });
     expect(existsSync(`${given.path}.part`)).toBe(true);
   });
 
@@ -124,7 +145,10 @@ describe('downloadFile', () => {
       const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
       if (call > 6) return sendRange(request, response);
       const length = content.length - start;
-      const headers = { 'content-length': length, 'content-range': `bytes ${start}-${content.length - 1}/${content.length}` };
+      const headers = {
+        'content-length': length,
+        'content-range': `bytes ${start}-${content.length - 1}/${content.length}`,
+      };
       response.writeHead(start > 0 ? 206 : 200, headers);
       response.write(content.subarray(start, start + 10_000), () => setTimeout(() => response.destroy(), 20));
     });
@@ -141,7 +165,9 @@ describe('downloadFile', () => {
   });
 
   it('counts a silent connection as cut', async () => {
-    const url = await serve((request, response, call) => (call === 1 ? response.writeHead(200, { 'content-length': 10 }).flushHeaders() : sendRange(request, response)));
+    const url = await serve((request, response, call) =>
+      call === 1 ? response.writeHead(200, { 'content-length': 10 }).flushHeaders() : sendRange(request, response),
+    );
     const given = options(url, { idleTimeoutMs: 100 });
     await downloadFile(given);
     expect(readFileSync(given.path).equals(content)).toBe(true);
@@ -149,14 +175,18 @@ describe('downloadFile', () => {
 
   it('without a network says so, with the way out', async () => {
     const given = options('http://127.0.0.1:9/file', { attempts: 1 });
-    await expect(downloadFile(given)).rejects.toMatchObject({ code: 'OFFLINE', message: expect.stringMatching(/Cannot download http.*Use --data-path/) as string });
+    await expect(downloadFile(given)).rejects.toMatchObject({
+      code: 'OFFLINE',
+      message: expect.stringMatching(/Cannot download http.*Use --data-path/) as string,
+    });
   });
 });
 
 describe('openImdb without a path', () => {
   it('downloads the archive into the cache, once', async () => {
     const entries: Record<string, string> = {};
-    for (const part of ['train/pos', 'train/neg', 'test/pos', 'test/neg']) for (let i = 0; i < 5; i++) entries[`aclImdb/${part}/${i}_1.txt`] = part;
+    for (const part of ['train/pos', 'train/neg', 'test/pos', 'test/neg'])
+      for (let i = 0; i < 5; i++) entries[`aclImdb/${part}/${i}_1.txt`] = part;
     const archive = await makeTarGz(entries);
     let calls = 0;
     const url = await serve((request, response, call) => ((calls = call), sendRange(request, response, archive)));
@@ -171,6 +201,9 @@ describe('openImdb without a path', () => {
 
   it('offline says to use --data-path', async () => {
     const download = { url: 'http://127.0.0.1:9/aclImdb_v1.tar.gz' };
-    await expect(openImdb({ cacheDir: folder(), download })).rejects.toMatchObject({ code: 'OFFLINE', message: expect.stringContaining('--data-path=FILE') as string });
+    await expect(openImdb({ cacheDir: folder(), download })).rejects.toMatchObject({
+      code: 'OFFLINE',
+      message: expect.stringContaining('--data-path=FILE') as string,
+    });
   });
 });

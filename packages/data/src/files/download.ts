@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { TensorloomError } from '@tensorloom/core';
+import { reasonOf } from './reason.ts';
 
 export interface DownloadOptions {
   readonly url: string;
@@ -38,8 +39,8 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
   if (await sizeOf(path)) return;
   const advice = options.advice ?? '';
   const part = `${path}.part`;
-  await mkdir(dirname(path), { recursive: true }).catch((error: Error) => {
-    throw new TensorloomError('IO', `Cannot make the folder ${dirname(path)}: ${error.message}`, { cause: error });
+  await mkdir(dirname(path), { recursive: true }).catch((error: unknown) => {
+    throw new TensorloomError('IO', `Cannot make the folder ${dirname(path)}: ${reasonOf(error)}`, { cause: error });
   });
   // A part that is too long cannot be of this file.
   if (options.bytes !== undefined && (await sizeOf(part)) > options.bytes) await rm(part, { force: true });
@@ -51,11 +52,12 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
     } catch (error) {
       if (error instanceof TensorloomError) throw error;
       if ((await sizeOf(part)) > before) attempt = 1;
-      const limit = error instanceof Refused ? attempt : error instanceof Unreachable ? Math.min(2, attempts) : attempts;
+      const limit =
+        error instanceof Refused ? attempt : error instanceof Unreachable ? Math.min(2, attempts) : attempts;
       if (attempt >= limit)
         throw new TensorloomError(
           'OFFLINE',
-          `Cannot download ${url}: ${(error as Error).message} (attempt ${attempt} of ${limit}). What came so far is kept: running again continues it. ${advice}`.trim(),
+          `Cannot download ${url}: ${reasonOf(error)} (attempt ${attempt} of ${limit}). What came so far is kept: running again continues it. ${advice}`.trim(),
           { cause: error },
         );
       await new Promise((done) => setTimeout(done, retryDelayMs * 2 ** (attempt - 1)));
@@ -72,8 +74,10 @@ async function receive(options: DownloadOptions, part: string): Promise<void> {
   let idle = setTimeout(() => abort.abort(), idleTimeoutMs);
   try {
     const headers = have > 0 ? { range: `bytes=${have}-` } : {};
-    const response = await fetch(options.url, { headers, signal: abort.signal }).catch((error: Error) => {
-      throw new Unreachable(`${error.message}: ${(error.cause as Error | undefined)?.message ?? 'no answer'}`, { cause: error });
+    const response = await fetch(options.url, { headers, signal: abort.signal }).catch((error: unknown) => {
+      throw new Unreachable(`${reasonOf(error)}: ${reasonOf((error as Error).cause ?? 'no answer')}`, {
+        cause: error,
+      });
     });
     // 416: nothing lies beyond what we have. Either it is all there, which the check finds out, or it is of another file.
     if (response.status === 416) return;
@@ -112,15 +116,23 @@ async function receive(options: DownloadOptions, part: string): Promise<void> {
 function startOf(response: Response, have: number): number {
   if (response.status !== 206) return 0;
   const start = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
-  if (start === undefined || Number(start) !== have) throw new Refused(`the server answered the range ${response.headers.get('content-range')}, asked was ${have}-`);
+  if (start === undefined || Number(start) !== have)
+    throw new Refused(`the server answered the range ${response.headers.get('content-range')}, asked was ${have}-`);
   return have;
 }
 
-async function writeAll(file: Awaited<ReturnType<typeof open>>, chunk: Uint8Array, position: number, path: string): Promise<void> {
-  for (let written = 0; written < chunk.length; ) {
-    const { bytesWritten } = await file.write(chunk, written, chunk.length - written, position + written).catch((error: Error) => {
-      throw new TensorloomError('IO', `Cannot write ${path}: ${error.message}`, { cause: error });
-    });
+async function writeAll(
+  file: Awaited<ReturnType<typeof open>>,
+  chunk: Uint8Array,
+  position: number,
+  path: string,
+): Promise<void> {
+  for (let written = 0; written < chunk.length;) {
+    const { bytesWritten } = await file
+      .write(chunk, written, chunk.length - written, position + written)
+      .catch((error: unknown) => {
+        throw new TensorloomError('IO', `Cannot write ${path}: ${reasonOf(error)}`, { cause: error });
+      });
     written += bytesWritten;
   }
 }

@@ -50,7 +50,8 @@ function* indexedGroups<Item, Batch>(
   for (let start = skip * plan.batchSize; start < order.length; start += plan.batchSize) {
     const end = Math.min(start + plan.batchSize, order.length);
     if (end - start < plan.batchSize && plan.dropLast) return;
-    yield () => Promise.all(Array.from({ length: end - start }, async (_, i) => dataSet.get(order[start + i] as number)));
+    yield () =>
+      Promise.all(Array.from({ length: end - start }, async (_, i) => dataSet.get(order[start + i] as number)));
   }
 }
 
@@ -78,7 +79,10 @@ async function* streamGroups<Item, Batch>(
 }
 
 /** Every worldSize-th item. In training a last round that does not reach all ranks is left out, so that the ranks stay in step. */
-async function* shareOf<Item>(items: Iterable<Item> | AsyncIterable<Item>, share: StreamShare | undefined): AsyncGenerator<Item> {
+async function* shareOf<Item>(
+  items: Iterable<Item> | AsyncIterable<Item>,
+  share: StreamShare | undefined,
+): AsyncGenerator<Item> {
   let position = 0;
   let held: { item: Item } | undefined;
   for await (const item of items) {

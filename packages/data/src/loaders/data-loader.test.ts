@@ -37,7 +37,10 @@ describe('DataLoader', () => {
   it('drops a short last batch when asked', async () => {
     const loader = new DataLoader(numbers(5), { batchSize: 2, dropLast: true });
     expect(loader.length).toBe(2);
-    expect(await collect(loader)).toEqual([[0, 1], [2, 3]]);
+    expect(await collect(loader)).toEqual([
+      [0, 1],
+      [2, 3],
+    ]);
   });
 
   it.each([
@@ -45,13 +48,16 @@ describe('DataLoader', () => {
     ['map', numbers(5), 3],
     ['iterable', stream(5), 0],
     ['iterable', stream(4), 3],
-  ] as const)('says at the last batch that it is the last (%s data set)', async (_, dataSet: DataSet<number>, prefetch) => {
-    const loader = new DataLoader(dataSet, { batchSize: 2, prefetch });
-    const flags: boolean[] = [];
-    for await (const _batch of loader) flags.push(loader.isLastBatch);
-    expect(flags).toEqual([...flags.slice(1).map(() => false), true]);
-    expect(loader.isLastBatch).toBe(true);
-  });
+  ] as const)(
+    'says at the last batch that it is the last (%s data set)',
+    async (_, dataSet: DataSet<number>, prefetch) => {
+      const loader = new DataLoader(dataSet, { batchSize: 2, prefetch });
+      const flags: boolean[] = [];
+      for await (const _batch of loader) flags.push(loader.isLastBatch);
+      expect(flags).toEqual([...flags.slice(1).map(() => false), true]);
+      expect(loader.isLastBatch).toBe(true);
+    },
+  );
 
   it('moves on to the next epoch after a whole pass, and to any by setEpoch', async () => {
     const loader = new DataLoader(numbers(40), { shuffle: true, seed: 5 });
@@ -72,26 +78,36 @@ describe('DataLoader', () => {
   it('resumed at any position gives exactly the undisturbed rest, with prefetch on', async () => {
     const sizes = Array.from({ length: 37 }, (_, i) => (i * 13) % 17);
     const make = (prefetch: number, batchSize: number): DataLoader<number> =>
-      new DataLoader(numbers(37), { batchSize, prefetch, sampler: new LengthBucketedSampler(sizes, { batchSize, seed: 3 }) });
+      new DataLoader(numbers(37), {
+        batchSize,
+        prefetch,
+        sampler: new LengthBucketedSampler(sizes, { batchSize, seed: 3 }),
+      });
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 5 }), fc.nat({ max: 4 }), fc.nat({ max: 3 }), fc.nat({ max: 37 }), async (batchSize, prefetch, epoch, cut) => {
-        const undisturbed = make(0, batchSize);
-        undisturbed.setEpoch(epoch);
-        const all = [...(await collect(undisturbed)), ...(await collect(undisturbed))];
-        const interrupted = make(prefetch, batchSize);
-        interrupted.setEpoch(epoch);
-        const position = Math.min(cut, interrupted.length as number);
-        let state = stored(interrupted);
-        let seen = 0;
-        for await (const _ of interrupted) {
-          if (seen++ >= position) break;
-          state = stored(interrupted);
-        }
-        const resumed = make(prefetch, batchSize);
-        resumed.loadStateDict(state);
-        resumed.setEpoch(epoch);
-        expect([...(await collect(resumed)), ...(await collect(resumed))]).toEqual(all.slice(position));
-      }),
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 5 }),
+        fc.nat({ max: 4 }),
+        fc.nat({ max: 3 }),
+        fc.nat({ max: 37 }),
+        async (batchSize, prefetch, epoch, cut) => {
+          const undisturbed = make(0, batchSize);
+          undisturbed.setEpoch(epoch);
+          const all = [...(await collect(undisturbed)), ...(await collect(undisturbed))];
+          const interrupted = make(prefetch, batchSize);
+          interrupted.setEpoch(epoch);
+          const position = Math.min(cut, interrupted.length as number);
+          let state = stored(interrupted);
+          let seen = 0;
+          for await (const _ of interrupted) {
+            if (seen++ >= position) break;
+            state = stored(interrupted);
+          }
+          const resumed = make(prefetch, batchSize);
+          resumed.loadStateDict(state);
+          resumed.setEpoch(epoch);
+          expect([...(await collect(resumed)), ...(await collect(resumed))]).toEqual(all.slice(position));
+        },
+      ),
     );
   });
 
@@ -116,8 +132,12 @@ describe('DataLoader', () => {
 
   it('refuses the state of a loader with another batch size or other data', () => {
     const state = stored(new DataLoader(numbers(10), { batchSize: 2 }));
-    expect(() => new DataLoader(numbers(10), { batchSize: 4 }).loadStateDict(state)).toThrow(/in batches of 2, this loader has 10 in batches of 4/);
-    expect(() => new DataLoader(numbers(9), { batchSize: 2 }).loadStateDict(state)).toThrow(expect.objectContaining({ code: 'BAD_CHECKPOINT' }));
+    expect(() => new DataLoader(numbers(10), { batchSize: 4 }).loadStateDict(state)).toThrow(
+      /in batches of 2, this loader has 10 in batches of 4/,
+    );
+    expect(() => new DataLoader(numbers(9), { batchSize: 2 }).loadStateDict(state)).toThrow(
+      expect.objectContaining({ code: 'BAD_CHECKPOINT' }),
+    );
     expect(() => new DataLoader(numbers(9)).loadStateDict({ tensors: new Map(), values: {} })).toThrow(/whole numbers/);
   });
 
@@ -131,7 +151,10 @@ describe('DataLoader', () => {
   });
 
   it('hands a failing item to the consumer at its place', async () => {
-    const dataSet: MapDataSet<number> = { length: 4, get: async (index) => (index === 2 ? Promise.reject(new Error('item 2 is bad')) : index) };
+    const dataSet: MapDataSet<number> = {
+      length: 4,
+      get: async (index) => (index === 2 ? Promise.reject(new Error('item 2 is bad')) : index),
+    };
     const seen: number[][] = [];
     const pass = async (): Promise<void> => {
       for await (const batch of new DataLoader(dataSet, { prefetch: 3 })) seen.push(batch);
@@ -140,14 +163,17 @@ describe('DataLoader', () => {
     expect(seen).toEqual([[0], [1]]);
   });
 
-  it.each([numbers(23), stream(23)])('shards: in evaluation every item once, in training as many batches on each rank', async (dataSet: DataSet<number>) => {
-    const loader = new DataLoader(dataSet, { batchSize: 2 });
-    const ranks = [0, 1, 2];
-    const evaluated = await Promise.all(ranks.map((rank) => collect(loader.shard(rank, 3, { training: false }))));
-    expect(evaluated.flat(2).sort((a, b) => a - b)).toEqual(Array.from({ length: 23 }, (_, i) => i));
-    const trained = await Promise.all(ranks.map((rank) => collect(loader.shard(rank, 3, { training: true }))));
-    expect(new Set(trained.map((batches) => batches.flat().length)).size).toBe(1);
-  });
+  it.each([numbers(23), stream(23)])(
+    'shards: in evaluation every item once, in training as many batches on each rank',
+    async (dataSet: DataSet<number>) => {
+      const loader = new DataLoader(dataSet, { batchSize: 2 });
+      const ranks = [0, 1, 2];
+      const evaluated = await Promise.all(ranks.map((rank) => collect(loader.shard(rank, 3, { training: false }))));
+      expect(evaluated.flat(2).sort((a, b) => a - b)).toEqual(Array.from({ length: 23 }, (_, i) => i));
+      const trained = await Promise.all(ranks.map((rank) => collect(loader.shard(rank, 3, { training: true }))));
+      expect(new Set(trained.map((batches) => batches.flat().length)).size).toBe(1);
+    },
+  );
 
   it('takes another sampler', async () => {
     const loader = new DataLoader(numbers(3)).withSampler({ length: 2, indices: () => [2, 0] });
@@ -157,7 +183,9 @@ describe('DataLoader', () => {
   it('refuses options that cannot be', () => {
     expect(() => new DataLoader(numbers(3), { batchSize: 0 })).toThrow(/batchSize 0/);
     expect(() => new DataLoader(numbers(3), { prefetch: -1 })).toThrow(/prefetch -1/);
-    expect(() => new DataLoader(numbers(3), { sampler: new SequentialSampler(3), shuffle: true })).toThrow(/both choose the order/);
+    expect(() => new DataLoader(numbers(3), { sampler: new SequentialSampler(3), shuffle: true })).toThrow(
+      /both choose the order/,
+    );
     expect(() => new DataLoader(stream(3), { shuffle: true })).toThrow(/its own order/);
     expect(() => new DataLoader(numbers(3)).setEpoch(-1)).toThrow(/epoch -1/);
   });

@@ -1,9 +1,17 @@
 /** Draws items from a data set in a sampler's order, batches them ahead of the consumer, and can go on exactly where it was. */
-import { TensorloomError, type JsonObject, type LoadOptions, type StateDict, type Stateful, type StoredState } from '@tensorloom/core';
+import {
+  TensorloomError,
+  type JsonObject,
+  type LoadOptions,
+  type StateDict,
+  type Stateful,
+  type StoredState,
+} from '@tensorloom/core';
 import { RandomSampler, SequentialSampler, type Sampler, type ShardOptions } from '../samplers/sampler.ts';
 import { shardSampler } from '../samplers/distributed.ts';
 import { startBatches, type BatchPlan, type StreamShare } from './batches.ts';
 import { isIterableDataSet, type DataSet } from './data-set.ts';
+import { PrefetchQueue } from './prefetch-queue.ts';
 
 export interface DataLoaderOptions<Item, Batch> {
   /** Items per batch (the micro-batch size), default 1. */
@@ -51,9 +59,15 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
     this.collate = options.collate ?? ((items) => items as Batch);
     this.#share = options.share;
     if (!Number.isInteger(this.batchSize) || this.batchSize < 1)
-      throw new TensorloomError('BAD_OPTION', `DataLoader: batchSize ${this.batchSize}; expected a whole number of at least 1.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `DataLoader: batchSize ${this.batchSize}; expected a whole number of at least 1.`,
+      );
     if (!Number.isInteger(this.prefetch) || this.prefetch < 0)
-      throw new TensorloomError('BAD_OPTION', `DataLoader: prefetch ${this.prefetch}; expected a whole number of at least 0.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `DataLoader: prefetch ${this.prefetch}; expected a whole number of at least 0.`,
+      );
     this.sampler = chooseSampler(dataSet, options);
   }
 
@@ -89,36 +103,27 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
     const epoch = this.#epoch;
     const total = this.length;
     this.#moveTo(epoch, this.#resumeAt);
-    const started = startBatches(this.#plan(), epoch, this.#delivered);
+    const queue = new PrefetchQueue(startBatches(this.#plan(), epoch, this.#delivered));
     this.#resumeAt = 0;
     this.#isLastBatch = false;
-    const ahead: Promise<Batch>[] = [];
-    let exhausted = false;
-    const fill = async (count: number): Promise<void> => {
-      while (!exhausted && ahead.length < count) {
-        const next = await started.next();
-        if (next.done === true) exhausted = true;
-        else ahead.push(next.value.batch);
-      }
-    };
+    // A stream shows its end only when one more is asked for, so that one batch is always looked ahead for `isLastBatch`.
+    const ahead = Math.max(this.prefetch, total === undefined ? 1 : 0);
     try {
-      // A stream shows its end only when one more is asked for, so that one batch is always looked ahead for `isLastBatch`.
-      const lookAhead = total === undefined ? 1 : 0;
       for (;;) {
-        await fill(1);
-        const current = ahead.shift();
+        await queue.fill(1);
+        const current = queue.take();
         if (current === undefined) break;
-        await fill(Math.max(this.prefetch, lookAhead));
-        const batch = await current;
+        await queue.fill(ahead);
+        const batch = await current.batch;
         this.#delivered++;
-        this.#isLastBatch = total === undefined ? exhausted && ahead.length === 0 : this.#delivered === total;
+        this.#isLastBatch = total === undefined ? queue.isExhausted : this.#delivered === total;
         yield batch;
       }
       const wasLast = this.#isLastBatch;
       this.#moveTo(epoch + 1, 0);
       this.#isLastBatch = wasLast;
     } finally {
-      await started.return(undefined);
+      await queue.close();
     }
   }
 
@@ -128,11 +133,19 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
    */
   shard(rank: number, worldSize: number, options: ShardOptions): DataLoader<Item, Batch> {
     if (worldSize === 1) return this;
-    const common = { batchSize: this.batchSize, collate: this.collate, dropLast: this.dropLast, prefetch: this.prefetch };
+    const common = {
+      batchSize: this.batchSize,
+      collate: this.collate,
+      dropLast: this.dropLast,
+      prefetch: this.prefetch,
+    };
     const uneven = options.uneven ?? (this.dropLast ? 'drop' : 'pad');
     const sharded =
       this.sampler === undefined
-        ? new DataLoader<Item, Batch>(this.dataSet, { ...common, share: { rank, worldSize, training: options.training } })
+        ? new DataLoader<Item, Batch>(this.dataSet, {
+            ...common,
+            share: { rank, worldSize, training: options.training },
+          })
         : new DataLoader<Item, Batch>(this.dataSet, {
             ...common,
             sampler: shardSampler(this.sampler, rank, worldSize, { ...options, uneven }),
@@ -165,15 +178,19 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
   loadStateDict(state: StoredState, options: LoadOptions = {}): void {
     const { epoch, batchesDelivered, batchSize, items, sampler } = state.values;
     if (!isCount(epoch) || !isCount(batchesDelivered))
-      throw new TensorloomError('BAD_CHECKPOINT', `DataLoader: a state with epoch ${String(epoch)} and batchesDelivered ${String(batchesDelivered)}; expected whole numbers.`);
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `DataLoader: a state with epoch ${JSON.stringify(epoch)} and batchesDelivered ${JSON.stringify(batchesDelivered)}; expected whole numbers.`,
+      );
     const ownItems = this.sampler?.length ?? null;
     if (options.strict !== false && (batchSize !== this.batchSize || items !== ownItems))
       throw new TensorloomError(
         'BAD_CHECKPOINT',
-        `DataLoader: the state is of ${String(items)} items in batches of ${String(batchSize)}, this loader has ${String(ownItems)} in batches of ${this.batchSize}: ` +
+        `DataLoader: the state is of ${JSON.stringify(items)} items in batches of ${JSON.stringify(batchSize)}, this loader has ${String(ownItems)} in batches of ${this.batchSize}: ` +
           'a position in the one means nothing in the other. Resume with the same data, batch size and number of ranks.',
       );
-    if (sampler !== null && typeof sampler === 'object' && !Array.isArray(sampler)) this.sampler?.loadStateDict?.(sampler);
+    if (sampler !== null && typeof sampler === 'object' && !Array.isArray(sampler))
+      this.sampler?.loadStateDict?.(sampler);
     this.#moveTo(epoch, batchesDelivered);
   }
 
@@ -194,14 +211,25 @@ function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 0;
 }
 
-function chooseSampler<Item, Batch>(dataSet: DataSet<Item>, options: DataLoaderOptions<Item, Batch>): Sampler | undefined {
+function chooseSampler<Item, Batch>(
+  dataSet: DataSet<Item>,
+  options: DataLoaderOptions<Item, Batch>,
+): Sampler | undefined {
   if (isIterableDataSet(dataSet)) {
     if (options.sampler !== undefined || options.shuffle === true)
-      throw new TensorloomError('CONFLICTING_OPTIONS', 'DataLoader: an iterable data set has its own order; leave out sampler and shuffle, or give a data set with length and get.');
+      throw new TensorloomError(
+        'CONFLICTING_OPTIONS',
+        'DataLoader: an iterable data set has its own order; leave out sampler and shuffle, or give a data set with length and get.',
+      );
     return undefined;
   }
   if (options.sampler !== undefined && options.shuffle !== undefined)
-    throw new TensorloomError('CONFLICTING_OPTIONS', 'DataLoader: sampler and shuffle both choose the order; give one of them.');
+    throw new TensorloomError(
+      'CONFLICTING_OPTIONS',
+      'DataLoader: sampler and shuffle both choose the order; give one of them.',
+    );
   if (options.sampler !== undefined) return options.sampler;
-  return options.shuffle === true ? new RandomSampler(dataSet.length, { seed: options.seed ?? 0 }) : new SequentialSampler(dataSet.length);
+  return options.shuffle === true
+    ? new RandomSampler(dataSet.length, { seed: options.seed ?? 0 })
+    : new SequentialSampler(dataSet.length);
 }

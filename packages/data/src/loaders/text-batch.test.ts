@@ -55,10 +55,14 @@ describe('textCollator', () => {
 describe('createTextLoader', () => {
   const split = new TokenizedSplit(Uint16Array.of(1, 2, 3, 4, 5, 6), Int32Array.of(0, 1, 4, 6), Int32Array.of(0, 1, 0));
 
-  it('evaluates in order', async () => {
+  it.each([
+    ['from the longest to the shortest', 2, true, [2, 3, 4, 5, 6, 0, 1]],
+    ['in order without bucketing', 2, false, [1, 0, 0, 2, 3, 4, 5, 6]],
+    ['in order with batches of one', 1, true, [1, 2, 3, 4, 5, 6]],
+  ])('evaluates %s', async (_, batchSize, bucketing, expected) => {
     const seen: number[] = [];
-    for await (const batch of createTextLoader(split, { batchSize: 2, padId: 0 })) seen.push(...ids(batch));
-    expect(seen).toEqual([1, 0, 0, 2, 3, 4, 5, 6]);
+    for await (const batch of createTextLoader(split, { batchSize, bucketing, padId: 0 })) seen.push(...ids(batch));
+    expect(seen).toEqual(expected);
   });
 
   it.each([true, false])('trains on every text once (bucketing %s)', async (bucketing) => {

@@ -59,7 +59,9 @@ export function textCollator(options: TextCollateOptions): (texts: TokenizedText
     return {
       inputIds: new HostTensor(inputIds, [texts.length, seq]),
       attentionMask: new HostTensor(attentionMask, [texts.length, seq]),
-      labels: new HostTensor(task === 'regression' ? Float32Array.from(labels) : Int32Array.from(labels), [texts.length]),
+      labels: new HostTensor(task === 'regression' ? Float32Array.from(labels) : Int32Array.from(labels), [
+        texts.length,
+      ]),
       items: texts.length,
       tokens: lengths.reduce((sum, length) => sum + length, 0),
     };

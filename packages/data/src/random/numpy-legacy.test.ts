@@ -7,9 +7,12 @@ const reference = JSON.parse(readFileSync(new URL('../fixtures/numpy-permutation
 };
 
 describe('legacyPermutation', () => {
-  it.each(reference.permutations)('is that of numpy.random.RandomState($seed).permutation($length)', ({ seed, length, order }) => {
-    expect([...legacyPermutation(seed, length)]).toEqual(order);
-  });
+  it.each(reference.permutations)(
+    'is that of numpy.random.RandomState($seed).permutation($length)',
+    ({ seed, length, order }) => {
+      expect([...legacyPermutation(seed, length)]).toEqual(order);
+    },
+  );
 
   it('of nothing is nothing', () => {
     expect(legacyPermutation(0, 0)).toHaveLength(0);

@@ -11,7 +11,10 @@ export function seededGenerator(seed: number, ...streams: number[]): RandomGener
 }
 
 /** Shuffles `values` in place (Fisher and Yates) and returns it. */
-export function shuffle<T extends { length: number; [index: number]: unknown }>(values: T, generator: RandomGenerator): T {
+export function shuffle<T extends { length: number; [index: number]: unknown }>(
+  values: T,
+  generator: RandomGenerator,
+): T {
   for (let i = values.length - 1; i > 0; i--) {
     const j = uniformInt(generator, 0, i);
     const swapped = values[i];

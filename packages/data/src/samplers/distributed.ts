@@ -17,7 +17,10 @@ export class DistributedSampler implements Sampler {
     readonly options: ShardOptions,
   ) {
     if (!Number.isInteger(worldSize) || worldSize < 1 || !Number.isInteger(rank) || rank < 0 || rank >= worldSize)
-      throw new TensorloomError('BAD_OPTION', `DistributedSampler: rank ${rank} of world size ${worldSize}; expected 0 <= rank < worldSize.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `DistributedSampler: rank ${rank} of world size ${worldSize}; expected 0 <= rank < worldSize.`,
+      );
     const share = inner.length / worldSize;
     if (!options.training) this.length = Math.max(0, Math.ceil((inner.length - rank) / worldSize));
     else this.length = options.uneven === 'drop' ? Math.floor(share) : Math.ceil(share);
@@ -25,7 +28,10 @@ export class DistributedSampler implements Sampler {
 
   indices(epoch: number): Int32Array {
     const all = this.inner.indices(epoch);
-    return Int32Array.from({ length: this.length }, (_, i) => all[(this.rank + i * this.worldSize) % all.length] as number);
+    return Int32Array.from(
+      { length: this.length },
+      (_, i) => all[(this.rank + i * this.worldSize) % all.length] as number,
+    );
   }
 
   stateDict(): JsonObject {

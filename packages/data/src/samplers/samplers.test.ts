@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { range } from '../random/seeded.ts';
 import { DistributedSampler, shardSampler } from './distributed.ts';
 import { LengthBucketedSampler } from './length-bucketed.ts';
+import { LengthSortedSampler } from './length-sorted.ts';
 import { RandomSampler, SequentialSampler, type Sampler } from './sampler.ts';
 
 const sorted = (indices: ArrayLike<number>): number[] => Array.from(indices).sort((a, b) => a - b);
@@ -13,18 +14,31 @@ const epoch = fc.nat({ max: 1000 });
 describe('every sampler', () => {
   it('visits each index exactly once', () => {
     fc.assert(
-      fc.property(lengths, seed, epoch, fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 60 }), (given, s, e, batchSize, windowBatches) => {
-        const all = [...range(given.length)];
-        expect(sorted(new SequentialSampler(given.length).indices())).toEqual(all);
-        expect(sorted(new RandomSampler(given.length, { seed: s }).indices(e))).toEqual(all);
-        expect(sorted(new LengthBucketedSampler(given, { batchSize, seed: s, windowBatches }).indices(e))).toEqual(all);
-      }),
+      fc.property(
+        lengths,
+        seed,
+        epoch,
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 60 }),
+        (given, s, e, batchSize, windowBatches) => {
+          const all = [...range(given.length)];
+          expect(sorted(new SequentialSampler(given.length).indices())).toEqual(all);
+          expect(sorted(new LengthSortedSampler(given).indices())).toEqual(all);
+          expect(sorted(new RandomSampler(given.length, { seed: s }).indices(e))).toEqual(all);
+          expect(sorted(new LengthBucketedSampler(given, { batchSize, seed: s, windowBatches }).indices(e))).toEqual(
+            all,
+          );
+        },
+      ),
     );
   });
 
   it('gives the same order for the same seed and epoch, another for another', () => {
     const given = Array.from({ length: 300 }, (_, i) => (i * 37) % 101);
-    const make = (s: number): Sampler[] => [new RandomSampler(300, { seed: s }), new LengthBucketedSampler(given, { batchSize: 4, seed: s })];
+    const make = (s: number): Sampler[] => [
+      new RandomSampler(300, { seed: s }),
+      new LengthBucketedSampler(given, { batchSize: 4, seed: s }),
+    ];
     make(1).forEach((sampler, i) => {
       const again = make(1)[i] as Sampler;
       const other = make(2)[i] as Sampler;
@@ -56,7 +70,9 @@ describe('LengthBucketedSampler', () => {
   const padded = (order: ArrayLike<number>, batchSize: number): number => {
     let total = 0;
     for (let i = 0; i < order.length; i += batchSize) {
-      const batch = Array.from(order).slice(i, i + batchSize).map((index) => given[index] as number);
+      const batch = Array.from(order)
+        .slice(i, i + batchSize)
+        .map((index) => given[index] as number);
       total += Math.max(...batch) * batch.length;
     }
     return total;
@@ -64,7 +80,9 @@ describe('LengthBucketedSampler', () => {
 
   it('leaves far less padding than a plain shuffle', () => {
     const tokens = given.reduce((a, b) => a + b, 0);
-    expect(padded(new LengthBucketedSampler(given, { batchSize: 8, seed: 1 }).indices(0), 8)).toBeLessThan(tokens * 1.05);
+    expect(padded(new LengthBucketedSampler(given, { batchSize: 8, seed: 1 }).indices(0), 8)).toBeLessThan(
+      tokens * 1.05,
+    );
     expect(padded(new RandomSampler(given.length, { seed: 1 }).indices(0), 8)).toBeGreaterThan(tokens * 1.5);
   });
 
@@ -77,9 +95,12 @@ describe('LengthBucketedSampler', () => {
   });
 
   it('gives the ranks batches of similar length in the same step', () => {
-    const [first, second] = [0, 1].map((rank) => new LengthBucketedSampler(given, { batchSize: 4, seed: 1 }).shard(rank, 2, { training: true }).indices(0)) as [Int32Array, Int32Array];
+    const [first, second] = [0, 1].map((rank) =>
+      new LengthBucketedSampler(given, { batchSize: 4, seed: 1 }).shard(rank, 2, { training: true }).indices(0),
+    ) as [Int32Array, Int32Array];
     let difference = 0;
-    for (let i = 0; i < 1000; i++) difference += Math.abs((given[first[i] as number] as number) - (given[second[i] as number] as number));
+    for (let i = 0; i < 1000; i++)
+      difference += Math.abs((given[first[i] as number] as number) - (given[second[i] as number] as number));
     expect(difference / 1000).toBeLessThan(10);
   });
 });
@@ -90,8 +111,13 @@ describe('DistributedSampler', () => {
   it('in evaluation gives each item to exactly one rank', () => {
     fc.assert(
       fc.property(lengths, seed, epoch, world, (given, s, e, worldSize) => {
-        for (const sampler of [new RandomSampler(given.length, { seed: s }), new LengthBucketedSampler(given, { batchSize: 3, seed: s })]) {
-          const shares = Array.from({ length: worldSize }, (_, rank) => shardSampler(sampler, rank, worldSize, { training: false }));
+        for (const sampler of [
+          new RandomSampler(given.length, { seed: s }),
+          new LengthBucketedSampler(given, { batchSize: 3, seed: s }),
+        ]) {
+          const shares = Array.from({ length: worldSize }, (_, rank) =>
+            shardSampler(sampler, rank, worldSize, { training: false }),
+          );
           const dealt = shares.flatMap((share) => Array.from(share.indices(e)));
           expect(sorted(dealt)).toEqual([...range(given.length)]);
           shares.forEach((share) => expect(share.indices(e)).toHaveLength(share.length));
@@ -104,7 +130,14 @@ describe('DistributedSampler', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 200 }), seed, epoch, world, (length, s, e, worldSize) => {
         const deal = (uneven: 'pad' | 'drop'): number[] => {
-          const shares = Array.from({ length: worldSize }, (_, rank) => new DistributedSampler(new RandomSampler(length, { seed: s }), rank, worldSize, { training: true, uneven }));
+          const shares = Array.from(
+            { length: worldSize },
+            (_, rank) =>
+              new DistributedSampler(new RandomSampler(length, { seed: s }), rank, worldSize, {
+                training: true,
+                uneven,
+              }),
+          );
           expect(new Set(shares.map((share) => share.indices(e).length)).size).toBe(1);
           return shares.flatMap((share) => Array.from(share.indices(e)));
         };
@@ -117,6 +150,8 @@ describe('DistributedSampler', () => {
   });
 
   it('refuses a rank outside the world', () => {
-    expect(() => new DistributedSampler(new SequentialSampler(3), 2, 2, { training: true })).toThrow(/rank 2 of world size 2/);
+    expect(() => new DistributedSampler(new SequentialSampler(3), 2, 2, { training: true })).toThrow(
+      /rank 2 of world size 2/,
+    );
   });
 });

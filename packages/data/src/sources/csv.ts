@@ -13,7 +13,11 @@ export async function* readCsv(file: string, fields: FieldNames): AsyncGenerator
     columns: (header: string[]) => {
       for (const field of [fields.text, fields.label])
         if (!header.includes(field))
-          throw badRow(file, 1, `no column '${field}' in the header: ${header.join(', ')}. Name the columns with textField and labelField.`);
+          throw badRow(
+            file,
+            1,
+            `no column '${field}' in the header: ${header.join(', ')}. Name the columns with textField and labelField.`,
+          );
       return header;
     },
   });

@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { badRow, cannotRead, toRow, type FieldNames, type Row } from './rows.ts';
+import { reasonOf } from '../files/reason.ts';
 
 /** @throws TensorloomError `BAD_FILE` if the file cannot be read, `BAD_DATA` with file and line for a broken row */
 export async function* readJsonl(file: string, fields: FieldNames): AsyncGenerator<Row> {
@@ -22,7 +23,12 @@ export async function* readJsonl(file: string, fields: FieldNames): AsyncGenerat
       try {
         record = JSON.parse(json);
       } catch (error) {
-        throw badRow(file, number, `not JSON (${(error as Error).message}). Expected one object per line, as {"text": "…", "label": "…"}.`, error);
+        throw badRow(
+          file,
+          number,
+          `not JSON (${reasonOf(error)}). Expected one object per line, as {"text": "…", "label": "…"}.`,
+          error,
+        );
       }
       if (record === null || typeof record !== 'object' || Array.isArray(record))
         throw badRow(file, number, 'not a JSON object. Expected one per line, as {"text": "…", "label": "…"}.');

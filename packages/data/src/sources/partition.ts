@@ -56,11 +56,16 @@ export function partitionStratified(
     parts[0].push(...group.slice(validation + test));
   }
   // Grouped by label until here: each part gets an order of its own.
-  const [train, validation, test] = parts.map((part, i) => toSplit(shuffle(part, seededGenerator(seed, i + 1)), task)) as [TextSplit, TextSplit, TextSplit];
+  const [train, validation, test] = parts.map((part, i) =>
+    toSplit(shuffle(part, seededGenerator(seed, i + 1)), task),
+  ) as [TextSplit, TextSplit, TextSplit];
   return { train, validation, test };
 }
 
 export function toSplit(examples: readonly LabelledText[], task: Task = 'classification'): TextSplit {
   const labels = examples.map(({ label }) => label);
-  return { texts: examples.map(({ text }) => text), labels: task === 'regression' ? Float32Array.from(labels) : Int32Array.from(labels) };
+  return {
+    texts: examples.map(({ text }) => text),
+    labels: task === 'regression' ? Float32Array.from(labels) : Int32Array.from(labels),
+  };
 }

@@ -16,7 +16,9 @@ it('quickstart has 3,000 real sentences, less those that occur twice, 80/10/10 a
 });
 
 it('quickstart is the same each time, and another with another seed', async () => {
-  const [first, second, other] = await Promise.all([{}, {}, { seed: 1 }].map(async (options) => openTextSource('quickstart', options)));
+  const [first, second, other] = await Promise.all(
+    [{}, {}, { seed: 1 }].map(async (options) => openTextSource('quickstart', options)),
+  );
   expect(await second?.read()).toEqual(await first?.read());
   expect((await other?.read())?.train.texts).not.toEqual((await first?.read())?.train.texts);
   expect(other?.fingerprint).not.toBe(first?.fingerprint);

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { TensorloomError } from '@tensorloom/core';
 import { partitionStratified, withoutDuplicates, type LabelledText } from './partition.ts';
 import type { TextSource, TextSourceOptions, TextSplits } from './text-splits.ts';
+import { reasonOf } from '../files/reason.ts';
 
 const FILES = ['amazon.json', 'imdb.json', 'yelp.json'];
 const SEED = 2015;
@@ -31,12 +32,16 @@ function split(contents: readonly string[], folder: string, seed: number): TextS
 
 function parse(json: string, path: string): LabelledText[] {
   const rows: unknown = JSON.parse(json);
-  if (!Array.isArray(rows)) throw new TensorloomError('BAD_DATA', `${path}: expected a list of sentences; reinstall the package 'sentiment'.`);
+  if (!Array.isArray(rows))
+    throw new TensorloomError('BAD_DATA', `${path}: expected a list of sentences; reinstall the package 'sentiment'.`);
   // Each file ends with an entry without text or label.
   const sentences = rows.filter((row: { text?: unknown; class?: unknown }) => row.text !== '' || row.class !== null);
   return sentences.map((row: { text?: unknown; class?: unknown }, i) => {
     if (typeof row.text !== 'string' || (row.class !== 0 && row.class !== 1))
-      throw new TensorloomError('BAD_DATA', `${path}: entry ${i} has no text or no class 0 or 1; reinstall the package 'sentiment'.`);
+      throw new TensorloomError(
+        'BAD_DATA',
+        `${path}: entry ${i} has no text or no class 0 or 1; reinstall the package 'sentiment'.`,
+      );
     return { text: row.text.trim(), label: row.class };
   });
 }
@@ -45,9 +50,13 @@ function fixturesFolder(): string {
   try {
     return join(dirname(createRequire(import.meta.url).resolve('sentiment/package.json')), 'test', 'fixtures');
   } catch (error) {
-    throw new TensorloomError('BAD_DATA', "The data set 'quickstart' is read from the npm package 'sentiment', which is not installed: run npm ci.", {
-      cause: error,
-    });
+    throw new TensorloomError(
+      'BAD_DATA',
+      "The data set 'quickstart' is read from the npm package 'sentiment', which is not installed: run npm ci.",
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -55,6 +64,10 @@ async function readFixture(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    throw new TensorloomError('BAD_DATA', `Cannot read ${path}: ${(error as Error).message}. Reinstall the npm package 'sentiment' 5.0.2.`, { cause: error });
+    throw new TensorloomError(
+      'BAD_DATA',
+      `Cannot read ${path}: ${reasonOf(error)}. Reinstall the npm package 'sentiment' 5.0.2.`,
+      { cause: error },
+    );
   }
 }

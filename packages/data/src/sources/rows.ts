@@ -1,5 +1,6 @@
 /** Rows of the user's own files: what jsonl and csv have in common. */
 import { TensorloomError } from '@tensorloom/core';
+import { reasonOf } from '../files/reason.ts';
 
 /** One row, with its place for messages. */
 export interface Row {
@@ -22,8 +23,10 @@ export function toRow(record: Readonly<Record<string, unknown>>, fields: FieldNa
   const text = record[fields.text];
   const label = record[fields.label];
   const have = `It has ${Object.keys(record).join(', ') || 'no fields'}.`;
-  if (text === undefined || text === null) throw badRow(file, line, `no field '${fields.text}' (the text). ${have} Name the field with textField.`);
-  if (typeof text !== 'string') throw badRow(file, line, `the field '${fields.text}' is ${describe(text)}; expected a string.`);
+  if (text === undefined || text === null)
+    throw badRow(file, line, `no field '${fields.text}' (the text). ${have} Name the field with textField.`);
+  if (typeof text !== 'string')
+    throw badRow(file, line, `the field '${fields.text}' is ${describe(text)}; expected a string.`);
   if (label === undefined || label === null || label === '')
     throw badRow(file, line, `no field '${fields.label}' (the label). ${have} Name the field with labelField.`);
   if (typeof label !== 'string' && typeof label !== 'number' && typeof label !== 'boolean')
@@ -36,7 +39,7 @@ export function badRow(file: string, line: number, what: string, cause?: unknown
 }
 
 export function cannotRead(file: string, error: unknown): TensorloomError {
-  return new TensorloomError('BAD_FILE', `Cannot read ${file}: ${(error as Error).message}`, { cause: error });
+  return new TensorloomError('BAD_FILE', `Cannot read ${file}: ${reasonOf(error)}`, { cause: error });
 }
 
 function describe(value: unknown): string {

@@ -56,7 +56,11 @@ export type TextSourceOpener = (options: TextSourceOptions) => Promise<TextSourc
 const openers = new Registry<TextSourceOpener>('data set');
 
 /** Adds a data set under `name`. @throws TensorloomError `BAD_OPTION` if the name is taken */
-export function registerTextSource(name: string, opener: TextSourceOpener, options: { readonly replace?: boolean } = {}): void {
+export function registerTextSource(
+  name: string,
+  opener: TextSourceOpener,
+  options: { readonly replace?: boolean } = {},
+): void {
   openers.register(name, opener, options);
 }
 

@@ -4,12 +4,29 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openQuickstart } from '../sources/quickstart.ts';
-import { temporaryFolders } from '../testing/temporary-folder.ts';
+import { temporaryFolders } from '../testing/temporary-folder.testing.ts';
 import { bloomTokenizerFor, trainBloomTokenizer } from './bloom-tokenizer.ts';
 
 const folder = temporaryFolders();
-const reference = JSON.parse(readFileSync(new URL('../fixtures/tokenizer.json', import.meta.url), 'utf8')) as Record<string, unknown>;
-const awkward = ['', ' ', '\n', '\t\ttabs\t', 'Ünïcödé — “quotes” …', '日本語。、', 'हिन्दी', '🎬🍿👨‍👩‍👧', '\u0000\u0001', '\ufeffbom', 'line\r\ncrlf', '\u{10ffff}', 'x'.repeat(300)];
+const reference = JSON.parse(readFileSync(new URL('../fixtures/tokenizer.json', import.meta.url), 'utf8')) as Record<
+  string,
+  unknown
+>;
+const awkward = [
+  '',
+  ' ',
+  '\n',
+  '\t\ttabs\t',
+  'Ünïcödé — “quotes” …',
+  '日本語。、',
+  'हिन्दी',
+  '🎬🍿👨‍👩‍👧',
+  '\u0000\u0001',
+  '\ufeffbom',
+  'line\r\ncrlf',
+  '\u{10ffff}',
+  'x'.repeat(300),
+];
 
 describe('trainBloomTokenizer', () => {
   it('gives exactly the vocabulary asked, special tokens first, in the shape of the reference', async () => {
@@ -38,14 +55,19 @@ describe('trainBloomTokenizer', () => {
 
   it('gives the same for the same texts; a smaller vocabulary is the beginning of a larger', async () => {
     const texts = ['the cat sat on the mat.', 'the dog sat on the log.', 'cats and dogs; 12 cats, 12 dogs'];
-    const [first, second, smaller] = await Promise.all([280, 280, 270].map((vocabSize) => trainBloomTokenizer(texts, { vocabSize })));
+    const [first, second, smaller] = await Promise.all(
+      [280, 280, 270].map((vocabSize) => trainBloomTokenizer(texts, { vocabSize })),
+    );
     expect(second?.toJson()).toBe(first?.toJson());
     for (let id = 0; id < 270; id++) expect(await smaller?.decode([id])).toBe(await first?.decode([id]));
     expect(smaller?.vocabSize).toBe(270);
   });
 
   it('learns merges within a text only, not across texts or line ends', async () => {
-    const tokenizer = await trainBloomTokenizer(Array.from({ length: 50 }, () => 'good.'), { vocabSize: 500 });
+    const tokenizer = await trainBloomTokenizer(
+      Array.from({ length: 50 }, () => 'good.'),
+      { vocabSize: 500 },
+    );
     const { merges } = (JSON.parse(tokenizer.toJson()) as { model: { merges: [string, string][] } }).model;
     expect(merges.map(([a, b]) => a + b).filter((token) => token.includes('Ċ'))).toEqual([]);
     expect(Array.from(await tokenizer.encode('good.'))).toHaveLength(2);
@@ -55,6 +77,13 @@ describe('trainBloomTokenizer', () => {
 
   it('refuses a vocabulary that is too small or too large, and no texts', async () => {
     await expect(trainBloomTokenizer(['a'], { vocabSize: 100 })).rejects.toThrow(/at least 260/);
+    const words = Array.from(
+      { length: 30_000 },
+      (_, i) => ((i * 2_654_435_761) % 2 ** 40).toString(36) + (i * 97).toString(36),
+    );
+    await expect(trainBloomTokenizer([words.join(' ')], { vocabSize: 40_000 })).rejects.toThrow(
+      /vocabSize 40000; the library trains at most 30\d\d\d tokens/,
+    );
     await expect(trainBloomTokenizer([])).rejects.toMatchObject({ code: 'BAD_DATA' });
   });
 });
@@ -66,7 +95,8 @@ describe('bloomTokenizerFor', () => {
     let reads = 0;
     const counted = { ...source, read: () => (reads++, source.read()) };
     const notes: string[] = [];
-    const get = async (): Promise<string> => (await bloomTokenizerFor(counted, { vocabSize: 600, cacheDir, notify: (note) => notes.push(note) })).toJson();
+    const get = async (): Promise<string> =>
+      (await bloomTokenizerFor(counted, { vocabSize: 600, cacheDir, notify: (note) => notes.push(note) })).toJson();
     const first = await get();
     expect(await get()).toBe(first);
     expect(reads).toBe(1);

@@ -9,6 +9,7 @@ import { contentKey, defaultCacheDir } from '../files/cache-folder.ts';
 import type { TextSource } from '../sources/text-splits.ts';
 import { trainByteLevelBpe } from './train-bpe.ts';
 import { Tokenizer } from './tokenizer.ts';
+import { reasonOf } from '../files/reason.ts';
 
 export const BLOOM_SPECIAL_TOKENS = ['<unk>', '<s>', '</s>', '<pad>'] as const;
 
@@ -49,48 +50,76 @@ const ONE_TEXT_PER_LINE = {
  * texts give the same tokenizer.
  * @throws TensorloomError `BAD_OPTION` if `vocabSize` is out of range, `BAD_DATA` without texts
  */
-export async function trainBloomTokenizer(texts: readonly string[], options: TrainBloomTokenizerOptions = {}): Promise<Tokenizer> {
+export async function trainBloomTokenizer(
+  texts: readonly string[],
+  options: TrainBloomTokenizerOptions = {},
+): Promise<Tokenizer> {
   const { vocabSize = 8192 } = options;
   if (!Number.isInteger(vocabSize) || vocabSize < BASE_SIZE)
-    throw new TensorloomError('BAD_OPTION', `trainBloomTokenizer: vocabSize ${vocabSize}; expected a whole number of at least ${BASE_SIZE} (special tokens and bytes).`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `trainBloomTokenizer: vocabSize ${vocabSize}; expected a whole number of at least ${BASE_SIZE} (special tokens and bytes).`,
+    );
   if (texts.length === 0) throw new TensorloomError('BAD_DATA', 'trainBloomTokenizer: no texts to train on.');
   const folder = await mkdtemp(join(tmpdir(), 'tensorloom-bpe-'));
   try {
     const textFile = join(folder, 'texts.txt');
     await writeFile(textFile, texts.map((text) => text.replaceAll('\n', NEWLINE_STAND_IN)).join('\n'));
-    const untrained = { version: '1.0', ...frame([]), normalizer: ONE_TEXT_PER_LINE, ...PIPELINE, model: { ...BPE, vocab: {}, merges: [] } };
+    const untrained = {
+      version: '1.0',
+      ...frame([]),
+      normalizer: ONE_TEXT_PER_LINE,
+      ...PIPELINE,
+      model: { ...BPE, vocab: {}, merges: [] },
+    };
     const trained = await trainByteLevelBpe(JSON.stringify(untrained), textFile, join(folder, 'trained.json'));
     const { merges, limit } = trained;
     if (BASE_SIZE + merges.length < vocabSize && merges.length >= limit)
-      throw new TensorloomError('BAD_OPTION', `trainBloomTokenizer: vocabSize ${vocabSize}; the library trains at most ${BASE_SIZE + limit} tokens on these texts.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `trainBloomTokenizer: vocabSize ${vocabSize}; the library trains at most ${BASE_SIZE + limit} tokens on these texts.`,
+      );
     return Tokenizer.fromJson(assemble(merges, vocabSize));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/**
- * The tokenizer trained on the training part of `source`, from the cache where it has been trained before.
- * @param options.cacheDir default: `defaultCacheDir()`; `false` for none
- */
-export async function bloomTokenizerFor(
-  source: TextSource,
-  options: TrainBloomTokenizerOptions & { readonly cacheDir?: string | false; readonly notify?: (message: string) => void } = {},
-): Promise<Tokenizer> {
+export interface CachedTrainingOptions extends TrainBloomTokenizerOptions {
+  /** Default: `defaultCacheDir()`; `false` neither reads nor writes a cache. */
+  readonly cacheDir?: string | false;
+  /** Told the number of texts before a training starts: 35,000 reviews take some ten seconds. */
+  readonly onTrain?: (texts: number) => void;
+  /** Told when a damaged cache file is made anew, or none can be written. */
+  readonly notify?: (message: string) => void;
+}
+
+/** The tokenizer trained on the training part of `source`, from the cache where it has been trained before. */
+export async function bloomTokenizerFor(source: TextSource, options: CachedTrainingOptions = {}): Promise<Tokenizer> {
   const { cacheDir = defaultCacheDir(), vocabSize = 8192, notify = () => {} } = options;
-  const train = async (): Promise<Tokenizer> => trainBloomTokenizer((await source.read()).train.texts, { vocabSize });
+  const train = async (): Promise<Tokenizer> => {
+    const { texts } = (await source.read()).train;
+    options.onTrain?.(texts.length);
+    return trainBloomTokenizer(texts, { vocabSize });
+  };
   if (cacheDir === false) return train();
-  const path = join(cacheDir, 'tokenizers', `${source.name}-${vocabSize}-${contentKey('bloom-bpe', source.fingerprint, vocabSize)}.json`);
+  const path = join(
+    cacheDir,
+    'tokenizers',
+    `${source.name}-${vocabSize}-${contentKey('bloom-bpe', source.fingerprint, vocabSize)}.json`,
+  );
   const cached = await readFile(path, 'utf8').catch(() => undefined);
   if (cached !== undefined) {
     try {
       return Tokenizer.fromJson(cached, path);
     } catch (error) {
-      notify(`The cached tokenizer ${path} is damaged (${(error as Error).message}); it is trained anew.`);
+      notify(`The cached tokenizer ${path} is damaged (${reasonOf(error)}); it is trained anew.`);
     }
   }
   const tokenizer = await train();
-  await writeFileAtomically(path, [tokenizer.toJson()]).catch((error: Error) => notify(`The tokenizer is not cached. ${error.message}`));
+  await writeFileAtomically(path, [tokenizer.toJson()]).catch((error: unknown) =>
+    notify(`The tokenizer is not cached. ${reasonOf(error)}`),
+  );
   return tokenizer;
 }
 

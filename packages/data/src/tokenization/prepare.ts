@@ -8,6 +8,7 @@ import { decodeTokenFile, encodeTokenFile } from './token-file.ts';
 import { tokenizeSplits } from './tokenize-splits.ts';
 import type { TextClassificationData } from './tokenized-split.ts';
 import type { Tokenizer } from './tokenizer.ts';
+import { reasonOf } from '../files/reason.ts';
 
 export interface PrepareOptions {
   readonly source: TextSource;
@@ -39,13 +40,16 @@ export async function prepareTextData(options: PrepareOptions): Promise<TextClas
   const cached = await readCached(path, notify);
   if (cached !== undefined) return cached;
   const data = await tokenize();
-  await writeFileAtomically(path, encodeTokenFile(data)).catch((error: Error) =>
-    notify(`The tokenized data set is not cached and will be made again next time. ${error.message}`),
+  await writeFileAtomically(path, encodeTokenFile(data)).catch((error: unknown) =>
+    notify(`The tokenized data set is not cached and will be made again next time. ${reasonOf(error)}`),
   );
   return data;
 }
 
-async function readCached(path: string, notify: (message: string) => void): Promise<TextClassificationData | undefined> {
+async function readCached(
+  path: string,
+  notify: (message: string) => void,
+): Promise<TextClassificationData | undefined> {
   let bytes: Buffer;
   try {
     bytes = await readFile(path);
@@ -55,7 +59,7 @@ async function readCached(path: string, notify: (message: string) => void): Prom
   try {
     return decodeTokenFile(bytes);
   } catch (error) {
-    notify(`The cache file ${path} is damaged (${(error as Error).message}); it is made anew.`);
+    notify(`The cache file ${path} is damaged (${reasonOf(error)}); it is made anew.`);
     await rm(path, { force: true }).catch(() => {});
     return undefined;
   }

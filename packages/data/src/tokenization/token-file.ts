@@ -40,7 +40,8 @@ export function encodeTokenFile(data: TextClassificationData): Uint8Array[] {
   const body: Uint8Array[] = [length, padded];
   for (const split of SPLITS) {
     const { ids, offsets, labels } = data[split];
-    for (const array of [offsets, labels, ids]) body.push(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+    for (const array of [offsets, labels, ids])
+      body.push(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
     body.push(new Uint8Array(align(ids.byteLength) - ids.byteLength));
   }
   const hash = createHash('sha256');
@@ -57,20 +58,26 @@ export function decodeTokenFile(bytes: Buffer): TextClassificationData {
   if (bytes.length < start + 4 || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC)
     throw new TensorloomError('BAD_FILE', 'not a file of tokens');
   const digest = createHash('sha256').update(bytes.subarray(start)).digest();
-  if (!digest.equals(bytes.subarray(MAGIC.length, start))) throw new TensorloomError('BAD_FILE', 'its checksum is wrong');
+  if (!digest.equals(bytes.subarray(MAGIC.length, start)))
+    throw new TensorloomError('BAD_FILE', 'its checksum is wrong');
   // After this check the rest is what `encodeTokenFile` wrote.
   const headerBytes = bytes.readUInt32LE(start);
   const { splits, ...rest } = fileHeader.parse(JSON.parse(bytes.toString('utf8', start + 4, start + 4 + headerBytes)));
   const source = aligned(bytes);
   let position = source.byteOffset + start + 4 + headerBytes;
-  const take = <T>(type: new (buffer: ArrayBufferLike, offset: number, length: number) => T, length: number, size: number): T => {
+  const take = <T>(
+    type: new (buffer: ArrayBufferLike, offset: number, length: number) => T,
+    length: number,
+    size: number,
+  ): T => {
     const array = new type(source.buffer, position, length);
     position += align(length * size);
     return array;
   };
   const read = (header: z.infer<typeof splitHeader>): TokenizedSplit => {
     const offsets = take(Int32Array, header.texts + 1, 4);
-    const labels = header.labelType === 'int32' ? take(Int32Array, header.texts, 4) : take(Float32Array, header.texts, 4);
+    const labels =
+      header.labelType === 'int32' ? take(Int32Array, header.texts, 4) : take(Float32Array, header.texts, 4);
     const ids = header.idType === 'uint16' ? take(Uint16Array, header.tokens, 2) : take(Int32Array, header.tokens, 4);
     return new TokenizedSplit(ids, offsets, labels);
   };

@@ -16,7 +16,11 @@ const TEXTS_PER_CALL = 512;
 const CALLS_IN_FLIGHT = 2;
 
 /** Tokenizes all splits. No cache: see `prepareTextData`. */
-export async function tokenizeSplits(splits: TextSplits, tokenizer: Tokenizer, options: TokenizeOptions): Promise<TextClassificationData> {
+export async function tokenizeSplits(
+  splits: TextSplits,
+  tokenizer: Tokenizer,
+  options: TokenizeOptions,
+): Promise<TextClassificationData> {
   const total = splits.train.texts.length + splits.validation.texts.length + splits.test.texts.length;
   let done = 0;
   const onTexts = (count: number): void => options.onProgress?.((done += count), total);
@@ -34,7 +38,7 @@ async function tokenizeSplit(
   onTexts: (count: number) => void,
 ): Promise<TokenizedSplit> {
   const { texts, labels } = split;
-  const encoded: Int32Array[] = new Array(texts.length);
+  const encoded = new Array<Int32Array>(texts.length);
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < texts.length) {

@@ -22,12 +22,18 @@ export class TokenizedSplit implements MapDataSet<TokenizedText> {
   get(index: number): TokenizedText {
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
       throw new RangeError(`TokenizedSplit: index ${index}, the split has ${this.length} texts`);
-    return { ids: this.ids.subarray(this.offsets[index], this.offsets[index + 1]), label: this.labels[index] as number };
+    return {
+      ids: this.ids.subarray(this.offsets[index], this.offsets[index + 1]),
+      label: this.labels[index] as number,
+    };
   }
 
   /** Tokens of each text. */
   lengths(): Int32Array {
-    return Int32Array.from({ length: this.length }, (_, i) => (this.offsets[i + 1] as number) - (this.offsets[i] as number));
+    return Int32Array.from(
+      { length: this.length },
+      (_, i) => (this.offsets[i + 1] as number) - (this.offsets[i] as number),
+    );
   }
 
   /** The first `count` texts (all, where there are fewer), sharing memory. */

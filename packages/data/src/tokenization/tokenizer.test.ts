@@ -3,11 +3,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { temporaryFolders } from '../testing/temporary-folder.ts';
+import { temporaryFolders } from '../testing/temporary-folder.testing.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
-const reference = JSON.parse(readFileSync(fixture('encodings.json'), 'utf8')) as { rows: { text: string; ids: number[]; decoded: string }[] };
+const reference = JSON.parse(readFileSync(fixture('encodings.json'), 'utf8')) as {
+  rows: { text: string; ids: number[]; decoded: string }[];
+};
 const folder = temporaryFolders();
 
 describe('Tokenizer', () => {
@@ -28,14 +30,24 @@ describe('Tokenizer', () => {
     const text = reference.rows.at(-1)?.text as string;
     const whole = await tokenizer.encode(text);
     expect(await tokenizer.encode(text, { maxLength: 10 })).toEqual(whole.slice(0, 10));
-    expect(await tokenizer.encodeBatch([text, 'a'], { maxLength: 10 })).toEqual([whole.slice(0, 10), await tokenizer.encode('a')]);
+    expect(await tokenizer.encodeBatch([text, 'a'], { maxLength: 10 })).toEqual([
+      whole.slice(0, 10),
+      await tokenizer.encode('a'),
+    ]);
     expect(await tokenizer.encode('a', { maxLength: 10 })).toHaveLength(1);
   });
 
   it('does not let settings in the file truncate or pad', async () => {
     const json = JSON.parse(readFileSync(fixture('tokenizer.json'), 'utf8')) as Record<string, unknown>;
     json.truncation = { direction: 'Right', max_length: 2, strategy: 'LongestFirst', stride: 0 };
-    json.padding = { strategy: { Fixed: 50 }, direction: 'Right', pad_to_multiple_of: null, pad_id: 3, pad_type_id: 0, pad_token: '<pad>' };
+    json.padding = {
+      strategy: { Fixed: 50 },
+      direction: 'Right',
+      pad_to_multiple_of: null,
+      pad_id: 3,
+      pad_type_id: 0,
+      pad_token: '<pad>',
+    };
     const tokenizer = Tokenizer.fromJson(JSON.stringify(json));
     expect(Array.from(await tokenizer.encode('Hello, world!'))).toEqual([43, 6068, 15, 946, 4]);
   });
@@ -67,7 +79,10 @@ describe('Tokenizer', () => {
   ])('refuses %s with a message that names the file', async (_, text) => {
     const path = join(folder(), 'tokenizer.json');
     await writeFile(path, text);
-    await expect(Tokenizer.fromFile(path)).rejects.toMatchObject({ code: 'BAD_FILE', message: expect.stringContaining(`${path} is not a Hugging Face tokenizer.json`) as string });
+    await expect(Tokenizer.fromFile(path)).rejects.toMatchObject({
+      code: 'BAD_FILE',
+      message: expect.stringContaining(`${path} is not a Hugging Face tokenizer.json`) as string,
+    });
   });
 
   it('refuses a file that is not there', async () => {

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { TensorloomError } from '@tensorloom/core';
 import { writeFileAtomically } from '../files/atomic-write.ts';
+import { reasonOf } from '../files/reason.ts';
 
 export interface EncodeLimits {
   /** Keep only the first `maxLength` ids. */
@@ -32,7 +33,9 @@ export class Tokenizer {
     try {
       json = await readFile(path, 'utf8');
     } catch (error) {
-      throw new TensorloomError('BAD_FILE', `Cannot read the tokenizer ${path}: ${(error as Error).message}`, { cause: error });
+      throw new TensorloomError('BAD_FILE', `Cannot read the tokenizer ${path}: ${reasonOf(error)}`, {
+        cause: error,
+      });
     }
     return Tokenizer.fromJson(json, path);
   }
@@ -52,7 +55,7 @@ export class Tokenizer {
     } catch (error) {
       throw new TensorloomError(
         'BAD_FILE',
-        `${origin} is not a Hugging Face tokenizer.json: ${(error as Error).message}. Expected the file that the 'tokenizers' library saves ` +
+        `${origin} is not a Hugging Face tokenizer.json: ${reasonOf(error)}. Expected the file that the 'tokenizers' library saves ` +
           '(not tokenizer_config.json, vocab.json or a SentencePiece .model).',
         { cause: error },
       );

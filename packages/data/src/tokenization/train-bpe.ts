@@ -14,7 +14,9 @@ tokenizer.train([texts]);
 tokenizer.save(output, false);
 `;
 
-const savedModel = z.object({ model: z.object({ vocab: z.record(z.string(), z.number()), merges: z.array(z.tuple([z.string(), z.string()])) }) });
+const savedModel = z.object({
+  model: z.object({ vocab: z.record(z.string(), z.number()), merges: z.array(z.tuple([z.string(), z.string()])) }),
+});
 
 // What `train` without options stops at.
 const LIBRARY_VOCABULARY = 30_000;
@@ -24,16 +26,24 @@ const LIBRARY_VOCABULARY = 30_000;
  * @returns the merges, most frequent first, and how many the library can learn here at most
  * @throws TensorloomError `BAD_DATA` if the trainer fails
  */
-export async function trainByteLevelBpe(untrained: string, textFile: string, workFile: string): Promise<{ merges: [string, string][]; limit: number }> {
+export async function trainByteLevelBpe(
+  untrained: string,
+  textFile: string,
+  workFile: string,
+): Promise<{ merges: [string, string][]; limit: number }> {
   await writeFile(workFile, untrained);
   try {
     const library = createRequire(import.meta.url).resolve('tokenizers');
-    await promisify(execFile)(process.execPath, ['-e', TRAINER, library, workFile, textFile, workFile], { maxBuffer: 64 << 20 });
+    await promisify(execFile)(process.execPath, ['-e', TRAINER, library, workFile, textFile, workFile], {
+      maxBuffer: 64 << 20,
+    });
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };
-    throw new TensorloomError('BAD_DATA', `Training the tokenizer failed: ${(stderr ?? '').trim() || message}`, { cause: error });
+    throw new TensorloomError('BAD_DATA', `Training the tokenizer failed: ${(stderr ?? '').trim() || message}`, {
+      cause: error,
+    });
   }
   const { model } = savedModel.parse(JSON.parse(await readFile(workFile, 'utf8')));
-  const alphabetSize = Object.keys(model.vocab).filter((token) => [...token].length === 1).length;
+  const alphabetSize = Object.keys(model.vocab).filter((token) => Array.from(token).length === 1).length;
   return { merges: model.merges, limit: LIBRARY_VOCABULARY - alphabetSize };
 }

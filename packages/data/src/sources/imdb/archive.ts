@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { TensorloomError } from '@tensorloom/core';
+import { reasonOf } from '../../files/reason.ts';
 
 /** A labelled review file: `train/pos/0_9.txt`. */
 export const REVIEW_PATH = /^(?:train|test)\/(?:pos|neg)\/[^/\\]+\.txt$/;
@@ -16,7 +17,10 @@ const MAX_REVIEW_BYTES = 1 << 20;
  * path is absolute or climbs (`..`), are left out and counted in one note.
  * @throws TensorloomError `BAD_FILE` if it is no tar archive, `BAD_DATA` if it is truncated or damaged, both naming the file
  */
-export async function readImdbArchive(path: string, notify: (message: string) => void = () => {}): Promise<Map<string, string>> {
+export async function readImdbArchive(
+  path: string,
+  notify: (message: string) => void = () => {},
+): Promise<Map<string, string>> {
   const reviews = new Map<string, string>();
   const decompress = (await isGzip(path)) ? [createGunzip({ chunkSize: 1 << 18 })] : [];
   const archive = extract();
@@ -28,8 +32,11 @@ export async function readImdbArchive(path: string, notify: (message: string) =>
       if (!isPlain && entry.header.type !== 'directory') refused++;
       else if (isUnsafe(entry.header.name)) refused++;
       else if (isPlain && REVIEW_PATH.test(name)) {
-        if ((entry.header.size ?? 0) > MAX_REVIEW_BYTES)
-          throw new TensorloomError('BAD_DATA', `${path}: the entry ${entry.header.name} has ${entry.header.size} bytes; no review is longer than ${MAX_REVIEW_BYTES}.`);
+        if (entry.header.size > MAX_REVIEW_BYTES)
+          throw new TensorloomError(
+            'BAD_DATA',
+            `${path}: the entry ${entry.header.name} has ${entry.header.size} bytes; no review is longer than ${MAX_REVIEW_BYTES}.`,
+          );
         const chunks: Uint8Array[] = [];
         for await (const chunk of entry) chunks.push(chunk as Uint8Array);
         reviews.set(name, Buffer.concat(chunks).toString('utf8'));
@@ -39,12 +46,15 @@ export async function readImdbArchive(path: string, notify: (message: string) =>
     }
   };
   try {
-    await Promise.all([pipeline([createReadStream(path, { highWaterMark: 1 << 20 }), ...decompress, archive]), consume()]);
+    await Promise.all([
+      pipeline([createReadStream(path, { highWaterMark: 1 << 20 }), ...decompress, archive]),
+      consume(),
+    ]);
   } catch (error) {
     if (error instanceof TensorloomError) throw error;
     throw new TensorloomError(
       'BAD_DATA',
-      `${path} is truncated or damaged after ${reviews.size} reviews: ${(error as Error).message}. Fetch it again, or give an intact aclImdb_v1.tar.gz.`,
+      `${path} is truncated or damaged after ${reviews.size} reviews: ${reasonOf(error)}. Fetch it again, or give an intact aclImdb_v1.tar.gz.`,
       { cause: error },
     );
   }
@@ -67,7 +77,7 @@ async function isGzip(path: string): Promise<boolean> {
       await file.close();
     }
   } catch (error) {
-    throw new TensorloomError('BAD_FILE', `Cannot read ${path}: ${(error as Error).message}`, { cause: error });
+    throw new TensorloomError('BAD_FILE', `Cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   }
   if (bytesRead >= 2 && head[0] === 0x1f && head[1] === 0x8b) return true;
   if (head.toString('latin1', 257, 262) === 'ustar') return false;

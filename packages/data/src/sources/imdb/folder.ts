@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { TensorloomError } from '@tensorloom/core';
+import { reasonOf } from '../../files/reason.ts';
 
 const PARTS = ['test/pos', 'test/neg', 'train/pos', 'train/neg'];
 
@@ -16,7 +17,10 @@ export async function findImdbFolder(path: string): Promise<string> {
     const found = await Promise.all(PARTS.map((part) => isFolder(join(candidate, part))));
     if (found.every(Boolean)) return candidate;
   }
-  throw new TensorloomError('BAD_DATA', `${path} is no unpacked aclImdb: expected the folders ${PARTS.join(', ')} in it or in ${join(path, 'aclImdb')}.`);
+  throw new TensorloomError(
+    'BAD_DATA',
+    `${path} is no unpacked aclImdb: expected the folders ${PARTS.join(', ')} in it or in ${join(path, 'aclImdb')}.`,
+  );
 }
 
 /** SHA-256 over name, size and time of change of every labelled review: notices any change without reading the 50,000 files. */
@@ -32,13 +36,13 @@ export function fingerprintImdbFolder(folder: string): string {
 /** The labelled reviews, by their path below `folder`. @throws TensorloomError `BAD_DATA` if one cannot be read */
 export async function readImdbFolder(folder: string): Promise<Map<string, string>> {
   const files = listReviews(folder);
-  const texts: string[] = new Array(files.length);
+  const texts = new Array<string>(files.length);
   let next = 0;
   const lane = async (): Promise<void> => {
     for (let i = next++; i < files.length; i = next++) {
       const path = join(folder, files[i] as string);
-      texts[i] = await readFile(path, 'utf8').catch((error: Error) => {
-        throw new TensorloomError('BAD_DATA', `Cannot read ${path}: ${error.message}`, { cause: error });
+      texts[i] = await readFile(path, 'utf8').catch((error: unknown) => {
+        throw new TensorloomError('BAD_DATA', `Cannot read ${path}: ${reasonOf(error)}`, { cause: error });
       });
     }
   };

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { makeTar, makeTarGz, temporaryFolders } from '../../testing/temporary-folder.ts';
+import { makeTar, makeTarGz, temporaryFolders } from '../../testing/temporary-folder.testing.ts';
 import { readImdbArchive } from './archive.ts';
 import { openImdb } from './imdb.ts';
 import { blogPartition, standardPartition } from './splits.ts';
@@ -15,8 +15,13 @@ const PARTS = ['train/pos', 'train/neg', 'test/pos', 'test/neg'];
 
 /** Ten reviews in each part, and what else the real archive holds. */
 function smallArchive(): Record<string, string> {
-  const entries: Record<string, string> = { 'aclImdb/README': 'about', 'aclImdb/train/unsup/0_0.txt': 'no label', 'aclImdb/train/labeledBow.feat': '9 0:9' };
-  for (const part of PARTS) for (let i = 0; i < 10; i++) entries[`aclImdb/${part}/${i}_7.txt`] = `review ${i} of ${part}: naïve café`;
+  const entries: Record<string, string> = {
+    'aclImdb/README': 'about',
+    'aclImdb/train/unsup/0_0.txt': 'no label',
+    'aclImdb/train/labeledBow.feat': '9 0:9',
+  };
+  for (const part of PARTS)
+    for (let i = 0; i < 10; i++) entries[`aclImdb/${part}/${i}_7.txt`] = `review ${i} of ${part}: naïve café`;
   return entries;
 }
 
@@ -57,7 +62,10 @@ describe('reading the archive', () => {
     const whole = await makeTarGz(smallArchive());
     for (const fraction of [0.2, 0.5, 0.9, 0.99]) {
       const path = await archiveFile(whole.subarray(0, Math.floor(whole.length * fraction)));
-      await expect(readImdbArchive(path)).rejects.toMatchObject({ code: 'BAD_DATA', message: expect.stringContaining(path) as string });
+      await expect(readImdbArchive(path)).rejects.toMatchObject({
+        code: 'BAD_DATA',
+        message: expect.stringContaining(path) as string,
+      });
     }
     const tar = await makeTar(smallArchive());
     await expect(readImdbArchive(await archiveFile(tar.subarray(0, 5300)))).rejects.toMatchObject({ code: 'BAD_DATA' });
@@ -73,9 +81,13 @@ describe('reading the archive', () => {
   });
 
   it('refuses what is no archive, a review of absurd size, and a file that is not there', async () => {
-    await expect(readImdbArchive(await archiveFile(Buffer.from('<html>not found</html>')))).rejects.toMatchObject({ code: 'BAD_FILE' });
+    await expect(readImdbArchive(await archiveFile(Buffer.from('<html>not found</html>')))).rejects.toMatchObject({
+      code: 'BAD_FILE',
+    });
     await expect(readImdbArchive(await archiveFile(Buffer.alloc(0)))).rejects.toMatchObject({ code: 'BAD_FILE' });
-    await expect(readImdbArchive(await archiveFile(await makeTarGz({ 'aclImdb/train/pos/0_9.txt': 'x'.repeat(2 << 20) })))).rejects.toThrow(/no review is longer/);
+    await expect(
+      readImdbArchive(await archiveFile(await makeTarGz({ 'aclImdb/train/pos/0_9.txt': 'x'.repeat(2 << 20) }))),
+    ).rejects.toThrow(/no review is longer/);
     await expect(readImdbArchive('/does/not/exist.tar.gz')).rejects.toMatchObject({ code: 'BAD_FILE' });
   });
 });
@@ -114,7 +126,9 @@ describe('openImdb', () => {
     await expect(openImdb({ dataPath: '/does/not/exist' })).rejects.toMatchObject({ code: 'BAD_FILE' });
     await expect(openImdb({ split: 'blgo' })).rejects.toThrow(/Did you mean 'blog'\?/);
     const path = await archiveFile(await makeTarGz(smallArchive()));
-    await expect((await openImdb({ dataPath: path })).read()).rejects.toThrow(/12,500 in each part; found test\/pos 10.*--split=standard/);
+    await expect((await openImdb({ dataPath: path })).read()).rejects.toThrow(
+      /12,500 in each part; found test\/pos 10.*--split=standard/,
+    );
     const empty = await archiveFile(await makeTarGz({ 'other/file.txt': 'x' }));
     await expect((await openImdb({ dataPath: empty })).read()).rejects.toThrow(/holds no reviews/);
   });
@@ -135,12 +149,17 @@ describe("the blog's partition of the real archive", () => {
   const root = fileURLToPath(new URL('../../../../../', import.meta.url));
   const path = process.env.TENSORLOOM_IMDB ?? join(root, '../shared/data/aclImdb_v1.tar.gz');
   const isHere = existsSync(path);
-  if (!isHere) console.log(`Not run: the check of the blog's partition needs aclImdb_v1.tar.gz; none at ${path} (set TENSORLOOM_IMDB).`);
+  if (!isHere)
+    console.log(
+      `Not run: the check of the blog's partition needs aclImdb_v1.tar.gz; none at ${path} (set TENSORLOOM_IMDB).`,
+    );
 
   it.runIf(isHere)('is that of numpy and pandas, file for file', async () => {
     const reviews = await readImdbArchive(path);
     const partition = blogPartition(reviews.keys());
-    const reference = JSON.parse(readFileSync(new URL('../../fixtures/imdb-partition.json', import.meta.url), 'utf8')) as Record<
+    const reference = JSON.parse(
+      readFileSync(new URL('../../fixtures/imdb-partition.json', import.meta.url), 'utf8'),
+    ) as Record<
       string,
       { count: number; positives: number; first: string[]; last: string[]; sha256_of_newline_joined_files: string }
     >;
@@ -151,7 +170,9 @@ describe("the blog's partition of the real archive", () => {
       expect(files.slice(0, 10)).toEqual(expected!.first);
       expect(files.slice(-3)).toEqual(expected!.last);
       expect(files.filter((file) => file.includes('/pos/'))).toHaveLength(expected!.positives);
-      expect(createHash('sha256').update(files.join('\n')).digest('hex')).toBe(expected!.sha256_of_newline_joined_files);
+      expect(createHash('sha256').update(files.join('\n')).digest('hex')).toBe(
+        expected!.sha256_of_newline_joined_files,
+      );
     }
   });
 });

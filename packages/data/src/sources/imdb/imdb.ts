@@ -8,6 +8,7 @@ import type { TextSource, TextSourceOptions, TextSplit, TextSplits } from '../te
 import { readImdbArchive } from './archive.ts';
 import { findImdbFolder, fingerprintImdbFolder, readImdbFolder } from './folder.ts';
 import { blogPartition, standardPartition } from './splits.ts';
+import { reasonOf } from '../../files/reason.ts';
 
 /** Stanford's file, as published. A file of the user's own (`dataPath`) may be packed differently and is not held to it. */
 export const IMDB_DOWNLOAD = {
@@ -26,8 +27,12 @@ export async function openImdb(options: TextSourceOptions = {}): Promise<TextSou
   const split = options.split ?? 'blog';
   if (!SPLITS.includes(split)) throw new UnknownNameError('split of imdb', split, SPLITS);
   const path = resolve(options.dataPath ?? (await download(options)));
-  const found = await stat(path).catch((error: Error) => {
-    throw new TensorloomError('BAD_FILE', `Cannot read ${path}: ${error.message}. Expected aclImdb_v1.tar.gz or its unpacked folder.`, { cause: error });
+  const found = await stat(path).catch((error: unknown) => {
+    throw new TensorloomError(
+      'BAD_FILE',
+      `Cannot read ${path}: ${reasonOf(error)}. Expected aclImdb_v1.tar.gz or its unpacked folder.`,
+      { cause: error },
+    );
   });
   const folder = found.isDirectory() ? await findImdbFolder(path) : undefined;
   const content = folder === undefined ? `${found.size}:${found.mtimeMs}` : fingerprintImdbFolder(folder);
@@ -38,13 +43,22 @@ export async function openImdb(options: TextSourceOptions = {}): Promise<TextSou
     read: async () => {
       const reviews = folder === undefined ? await readImdbArchive(path, options.notify) : await readImdbFolder(folder);
       if (reviews.size === 0)
-        throw new TensorloomError('BAD_DATA', `${path} holds no reviews: expected files such as aclImdb/train/pos/0_9.txt in it.`);
-      return toSplits(reviews, split === 'blog' ? blogPartition(reviews.keys()) : standardPartition(reviews.keys(), seed));
+        throw new TensorloomError(
+          'BAD_DATA',
+          `${path} holds no reviews: expected files such as aclImdb/train/pos/0_9.txt in it.`,
+        );
+      return toSplits(
+        reviews,
+        split === 'blog' ? blogPartition(reviews.keys()) : standardPartition(reviews.keys(), seed),
+      );
     },
   };
 }
 
-function toSplits(reviews: ReadonlyMap<string, string>, partition: { train: string[]; validation: string[]; test: string[] }): TextSplits {
+function toSplits(
+  reviews: ReadonlyMap<string, string>,
+  partition: { train: string[]; validation: string[]; test: string[] },
+): TextSplits {
   const part = (files: readonly string[]): TextSplit => ({
     texts: files.map((file) => reviews.get(file) as string),
     labels: Int32Array.from(files, (file) => (file.includes('/pos/') ? 1 : 0)),

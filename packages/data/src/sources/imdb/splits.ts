@@ -42,6 +42,9 @@ export function standardPartition(files: Iterable<string>, seed: number): ImdbPa
   const validationCount = Math.floor(training.length / 10);
   const test = sorted.filter((file) => file.startsWith('test/'));
   if (order.length - validationCount < 1 || test.length < 1)
-    throw new TensorloomError('BAD_DATA', `aclImdb: found ${training.length} labelled training and ${test.length} test reviews; expected some of both (25,000 each in the original).`);
+    throw new TensorloomError(
+      'BAD_DATA',
+      `aclImdb: found ${training.length} labelled training and ${test.length} test reviews; expected some of both (25,000 each in the original).`,
+    );
   return { train: order.slice(validationCount), validation: order.slice(0, validationCount), test };
 }
