@@ -89,10 +89,14 @@ export default tseslint.config(
     },
   },
   {
-    files: ['**/*.test.ts'],
+    files: ['**/*.test.ts', '**/*.testing.ts', '**/testing/**/*.ts'],
     rules: {
-      // vitest's matchers (expect.objectContaining and the like) are typed any.
+      // vitest's matchers (expect.objectContaining and the like) and what tests read back from JSON are typed any.
+      '@typescript-eslint/no-unsafe-argument': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
+      '@typescript-eslint/no-unsafe-member-access': 'off',
+      '@typescript-eslint/no-unnecessary-type-assertion': 'off',
+      '@typescript-eslint/unbound-method': 'off',
     },
   },
   {
