@@ -60,6 +60,7 @@ export class RandomGenerator implements Stateful {
    * sign and value taken from separate bits of one draw (Doornik, 2005).
    */
   fillNormal(target: Float32Array, mean = 0, standardDeviation = 1): void {
+    if (filling === 'skipped') return;
     // The state is held in an Int32Array here: calls through pure-rand's object cost several times as much.
     const state = Int32Array.from(this.#source.getState());
     for (let i = 0; i < target.length; i++) {
@@ -169,6 +170,19 @@ function finalize(value: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) | 0;
+}
+
+let filling: 'done' | 'skipped' = 'done';
+
+/** Runs `fn` with `fillNormal` leaving its arrays as they are: parameters that a checkpoint fills anyway are not drawn first. */
+export function withoutRandomFilling<T>(fn: () => T): T {
+  const before = filling;
+  filling = 'skipped';
+  try {
+    return fn();
+  } finally {
+    filling = before;
+  }
 }
 
 const shared = new RandomGenerator(0);

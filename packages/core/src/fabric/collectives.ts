@@ -1,0 +1,109 @@
+/** Collectives over tensors and nested collections of them: host copies travel, results come back as tensors. */
+import type { CollectiveArray, ProcessGroup, ReduceOp } from '../distributed/process-group.ts';
+import { TensorloomError } from '../errors.ts';
+import { tf, type Tensor } from '../tensors.ts';
+
+/** A number or tensor, or arrays and plain objects of such. */
+export type Reducible = number | Tensor | readonly Reducible[] | { readonly [key: string]: Reducible };
+
+/** What `allGather` makes of each leaf: a number becomes a list by rank, a tensor [...] one of shape [worldSize, ...]. */
+export type Gathered<T> = T extends number
+  ? number[]
+  : T extends Tensor
+    ? Tensor
+    : T extends readonly (infer U)[]
+      ? Gathered<U>[]
+      : { [K in keyof T]: Gathered<T[K]> };
+
+/** Same shape as `value`, reduced over all ranks; new tensors, the caller's to dispose. */
+export async function allReduce<T extends Reducible>(group: ProcessGroup, value: T, op: ReduceOp): Promise<T> {
+  const reduced = await mapLeaves(value, async (leaf) => {
+    if (typeof leaf === 'number') {
+      const data = Float64Array.of(leaf);
+      await group.allReduce(data, op);
+      return data[0];
+    }
+    const data = await hostCopy(leaf);
+    await group.allReduce(data, op);
+    return tf.tensor(data as Float32Array, leaf.shape, leaf.dtype as 'float32');
+  });
+  return reduced as T;
+}
+
+/** See `Gathered`. Tensors must have the same shape on every rank. */
+export async function allGather<T extends Reducible>(group: ProcessGroup, value: T): Promise<Gathered<T>> {
+  const gathered = await mapLeaves(value, async (leaf) => {
+    if (typeof leaf === 'number') return [...(await group.allGather(Float64Array.of(leaf)))];
+    const data = await group.allGather(await hostCopy(leaf));
+    return tf.tensor(data as Float32Array, [group.worldSize, ...leaf.shape], leaf.dtype as 'float32');
+  });
+  return gathered as Gathered<T>;
+}
+
+/** `value` of rank `source`, on every rank. Tensors in it arrive as new tensors; on one rank the value itself comes back. */
+export async function broadcast<T>(group: ProcessGroup, value: T, source: number): Promise<T> {
+  if (!Number.isInteger(source) || source < 0 || source >= group.worldSize)
+    throw new TensorloomError('BAD_OPTION', `broadcast: there is no rank ${source}; ranks are 0 to ${group.worldSize - 1}.`);
+  if (group.worldSize === 1) return value;
+  const tensors: Tensor[] = [];
+  const skeleton = await group.broadcastObject(group.rank === source ? dismantle(value, tensors) : null, source);
+  return (await assemble(group, skeleton, tensors, source)) as T;
+}
+
+interface Placeholder {
+  readonly $tensor: number;
+  readonly shape: number[];
+  readonly dtype: string;
+}
+
+function dismantle(value: unknown, tensors: Tensor[]): unknown {
+  if (value instanceof tf.Tensor) return { $tensor: tensors.push(value) - 1, shape: value.shape, dtype: value.dtype } satisfies Placeholder;
+  if (Array.isArray(value)) return value.map((entry) => dismantle(entry, tensors));
+  if (value !== null && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, dismantle(entry, tensors)]));
+  return value;
+}
+
+async function assemble(group: ProcessGroup, skeleton: unknown, tensors: readonly Tensor[], source: number): Promise<unknown> {
+  if (Array.isArray(skeleton)) return inOrder(skeleton, (entry) => assemble(group, entry, tensors, source));
+  if (skeleton === null || typeof skeleton !== 'object') return skeleton;
+  if ('$tensor' in skeleton) {
+    const { $tensor: index, shape, dtype } = skeleton as Placeholder;
+    const size = shape.reduce((product, n) => product * n, 1);
+    const own = tensors[index];
+    const data = own === undefined ? emptyArray(dtype, size) : await hostCopy(own);
+    await group.broadcast(data, source);
+    return tf.tensor(data as Float32Array, shape, dtype as 'float32');
+  }
+  const keys = Object.keys(skeleton);
+  const values = await inOrder(keys, (key) => assemble(group, (skeleton as Record<string, unknown>)[key], tensors, source));
+  return Object.fromEntries(keys.map((key, index) => [key, values[index]]));
+}
+
+function emptyArray(dtype: string, size: number): CollectiveArray {
+  return dtype === 'float32' ? new Float32Array(size) : dtype === 'int32' ? new Int32Array(size) : new Uint8Array(size);
+}
+
+/** A copy: `data()` may hand out the backend's own memory, and collectives work in place. */
+async function hostCopy(tensor: Tensor): Promise<CollectiveArray> {
+  const data: unknown = await tensor.data();
+  if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array) return data.slice();
+  throw new TensorloomError('UNSUPPORTED', `Tensors of dtype ${tensor.dtype} cannot travel between ranks; use float32, int32 or bool.`);
+}
+
+/** One leaf after the other: all ranks must make their calls in the same order. */
+async function mapLeaves(value: Reducible, map: (leaf: number | Tensor) => Promise<unknown>): Promise<unknown> {
+  if (typeof value === 'number' || value instanceof tf.Tensor) return map(value);
+  if (Array.isArray(value)) return inOrder(value as readonly Reducible[], (entry) => mapLeaves(entry, map));
+  if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
+    const entries = Object.entries(value as Record<string, Reducible>);
+    const mapped = await inOrder(entries, ([, entry]) => mapLeaves(entry, map));
+    return Object.fromEntries(entries.map(([key], index) => [key, mapped[index]]));
+  }
+  throw new TensorloomError('MISUSE', `Collectives take numbers, tensors, and arrays or plain objects of them; got ${value === null ? 'null' : typeof value}.`);
+}
+
+async function inOrder<T>(entries: readonly T[], map: (entry: T) => Promise<unknown>): Promise<unknown[]> {
+  const results: unknown[] = [];
+  for (const entry of entries) results.push(await map(entry));
+  return results;
+}

@@ -1,0 +1,266 @@
+/** Fabric: the user owns the loop, Fabric owns where and how it runs. The surface is Lightning Fabric's, in camelCase. */
+import type { LossOutput } from '../autograd/backward.ts';
+import { TensorloomError } from '../errors.ts';
+import { Module } from '../modules/module.ts';
+import type { Optimizer } from '../optimizers/optimizer.ts';
+import { withActivationStorage } from '../precision/activation-storage.ts';
+import { globalRandom, withoutRandomFilling } from '../random.ts';
+import type { Json, Stateful, StoredState } from '../stateful.ts';
+import type { StepOptions, StepResult } from '../strategies/strategy.ts';
+import { collect, everything, restore, type CheckpointState, type SaveFilter } from './checkpointing.ts';
+import { checkBackwardOptions, checkClipOptions, checkStepOptions, type BackwardOptions, type ClipGradientsOptions } from './call-options.ts';
+import { FabricDataLoader, type AnyLoader } from './fabric-data-loader.ts';
+import { isFabricModule, restoreParameters, unwrapModule, wrapModule, type FabricModule } from './fabric-module.ts';
+import { isFabricOptimizer, makeOptimizer, unwrapOptimizer, wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
+import { FabricRuntime } from './fabric-runtime.ts';
+import type { FabricOptions } from './options.ts';
+import { TrainingSteps, type BackwardResult, type TrainingCounts } from './training-steps.ts';
+
+/** The set-up form of each optimizer or factory. */
+export type SetUpOptimizers<Inputs extends readonly OptimizerInput[]> = {
+  [K in keyof Inputs]: Inputs[K] extends OptimizerInput<infer O> ? FabricOptimizer<O> : never;
+};
+
+export interface SetUpDataLoaderOptions {
+  /** Each rank gets its share (default true). */
+  readonly useDistributedSampler?: boolean;
+  /** HostTensors in batches become tensors of the device (default true). */
+  readonly moveToDevice?: boolean;
+  /** In training (default) all ranks get equally many batches; in evaluation each item counts once. */
+  readonly training?: boolean;
+}
+
+export interface LoadCheckpointOptions {
+  /** Refuse checkpoints that lack a key of `state`, or whose names differ (default true). */
+  readonly strict?: boolean;
+  /** Restore Fabric's own state too: loss scale, open window, random numbers, counts (default: if `state` has an optimizer). */
+  readonly restoreProgress?: boolean;
+}
+
+export class Fabric extends FabricRuntime {
+  readonly #steps: TrainingSteps;
+  readonly #modules = new WeakSet<Module>();
+  readonly #optimizers = new WeakSet<Optimizer>();
+  /** Loaders in the middle of a pass, the one that delivered last at the end. */
+  readonly #passes = new Map<object, boolean>();
+
+  constructor(options: FabricOptions = {}) {
+    super(options);
+    this.#steps = new TrainingSteps(this.strategy, this.precision.lossScaler, this.options.maxSkippedSteps);
+    // A subclass that is a trainer: its `run` finds Fabric launched.
+    if (this.run !== Fabric.prototype.run) {
+      const own = this.run.bind(this) as (...args: unknown[]) => Promise<unknown>;
+      this.run = async (...args: unknown[]) => this.launch(() => own(...args));
+    }
+  }
+
+  /** Override this in a subclass to write a trainer; Fabric is launched before it runs. */
+  async run(..._args: unknown[]): Promise<unknown> {
+    throw new TensorloomError('MISUSE', 'Fabric.run does nothing by itself: override it in a subclass, or write the loop around a Fabric.');
+  }
+
+  /**
+   * Sets up a module and its optimizers (instances, or functions from the module's parameters to an optimizer).
+   * @throws TensorloomError `NOT_LAUNCHED`; `MISUSE` for what was set up before, a module without parameters, an optimizer of other parameters
+   */
+  async setup<M extends Module>(module: M): Promise<FabricModule<M>>;
+  async setup<M extends Module, Inputs extends readonly [OptimizerInput, ...OptimizerInput[]]>(module: M, ...optimizers: Inputs): Promise<[FabricModule<M>, ...SetUpOptimizers<Inputs>]>;
+  async setup<M extends Module>(module: M, ...optimizers: OptimizerInput[]): Promise<unknown> {
+    this.#checkNew(module, 'setup');
+    // Optimizers are made and checked first: a refusal leaves the module as it was.
+    const made = optimizers.map((input) => this.#makeOptimizer(input, module));
+    const wrapped = await this.setupModule(module);
+    if (made.length === 0) return wrapped;
+    return [wrapped, ...made.map((optimizer) => this.#wrapOptimizer(optimizer))];
+  }
+
+  /** Places a module on the device, in the precision's storage, and wraps it. */
+  async setupModule<M extends Module>(module: M): Promise<FabricModule<M>> {
+    this.#checkNew(module, 'setupModule');
+    module.parameters();
+    const storage = this.precision.parameterStorage;
+    if (storage !== 'float32') withActivationStorage(this.accelerator, storage, () => restoreParameters(module));
+    const placed = this.strategy.setupModule(module) as M;
+    this.#modules.add(module).add(placed);
+    return wrapModule(placed, this.accelerator, this.precision);
+  }
+
+  /** Sets up optimizers of a module that has been set up before. Returns one, or as many as were given. */
+  setupOptimizers<M extends Module, Inputs extends readonly [OptimizerInput, ...OptimizerInput[]]>(module: FabricModule<M>, ...optimizers: Inputs): SetUpOptimizers<Inputs> {
+    this.assertLaunched('setupOptimizers');
+    const raw = this.#setUpModule(module, 'setupOptimizers');
+    const made = optimizers.map((input) => this.#makeOptimizer(input, raw));
+    return made.map((optimizer) => this.#wrapOptimizer(optimizer)) as SetUpOptimizers<Inputs>;
+  }
+
+  /** Wraps any iterable of batches: this rank's share, on the device, freed when the next batch is asked for. */
+  setupDataLoader<Batch>(loader: AnyLoader<Batch>, options: SetUpDataLoaderOptions = {}): FabricDataLoader<Batch> {
+    this.assertLaunched('setupDataLoader');
+    const { useDistributedSampler = true, moveToDevice = true, training = true } = options;
+    if (loader instanceof FabricDataLoader) throw new TensorloomError('MISUSE', 'This loader was set up before.');
+    if (typeof loader !== 'object' || loader === null || !(Symbol.asyncIterator in loader || Symbol.iterator in loader))
+      throw new TensorloomError('MISUSE', 'setupDataLoader takes an object that can be iterated over (for await); give a loader, not a call of its iterator method.');
+    let share = loader;
+    if (useDistributedSampler && this.worldSize > 1) {
+      if (loader.shard === undefined)
+        throw new TensorloomError('MISUSE', 'This loader cannot be shared among ranks: it has no method shard(rank, worldSize). Add one, or share the data yourself and pass useDistributedSampler: false.');
+      share = loader.shard(this.globalRank, this.worldSize, { training }) as AnyLoader<Batch>;
+    }
+    return new FabricDataLoader<Batch>(share, {
+      moveToDevice,
+      delivered: (pass, isLastBatch) => {
+        this.#passes.delete(pass);
+        this.#passes.set(pass, isLastBatch);
+      },
+      ended: (pass) => this.#passes.delete(pass),
+    });
+  }
+
+  setupDataLoaders<Batch>(loaders: readonly AnyLoader<Batch>[], options: SetUpDataLoaderOptions = {}): FabricDataLoader<Batch>[] {
+    return loaders.map((loader) => this.setupDataLoader(loader, options));
+  }
+
+  /**
+   * Forward and backward of one micro-batch. The synchronous closure returns a scalar loss, or an object with one; the result is that
+   * object with the loss as a number, its other tensors alive until the next backward. Gradients go into the strategy's window.
+   * @throws TensorloomError `NOT_LAUNCHED`, `NOT_SET_UP`, `MISUSE`
+   */
+  async backward<T extends LossOutput>(model: Module, compute: () => T, options: BackwardOptions = {}): Promise<BackwardResult<T>> {
+    this.assertLaunched('backward');
+    const module = this.#setUpModule(model, 'backward');
+    if (typeof compute !== 'function')
+      throw new TensorloomError('MISUSE', 'fabric.backward takes a closure that computes the loss: fabric.backward(model, () => model.forward(batch)).');
+    checkBackwardOptions(options);
+    return this.#steps.backward(module, compute, { endOfEpoch: [...this.#passes.values()].at(-1) ?? false, ...options });
+  }
+
+  /**
+   * Closes the window if it is full: reduce, divide by items, unscale, clip, step, zero. True if an optimizer step was taken; `lastStep` has details.
+   * @throws TensorloomError `NON_FINITE` after `maxSkippedSteps` skipped steps in a row; `MISUSE`
+   */
+  async step(optimizer: Optimizer, options: StepOptions = {}): Promise<boolean> {
+    this.assertLaunched('step');
+    const raw = this.#setUpOptimizer(optimizer, 'step');
+    checkStepOptions(options);
+    const { closed, stepped } = await this.#steps.step(raw, options);
+    return closed && stepped;
+  }
+
+  /**
+   * Clips ahead of `step`, on gradients that are divided and unscaled (once). Returns their norm before clipping; undefined while the window stays open.
+   * @throws TensorloomError `NON_FINITE` if asked for by `errorIfNonfinite` (default: such a step is skipped)
+   */
+  async clipGradients(model: Module, optimizer: Optimizer, options: ClipGradientsOptions): Promise<number | undefined> {
+    this.assertLaunched('clipGradients');
+    this.#setUpModule(model, 'clipGradients');
+    const raw = this.#setUpOptimizer(optimizer, 'clipGradients');
+    const norm = await this.#steps.clipGradients(raw, checkClipOptions(options));
+    if (options.errorIfNonfinite === true && norm !== undefined && !Number.isFinite(norm))
+      throw new TensorloomError('NON_FINITE', `The gradient's norm is ${norm}, so it cannot be clipped. Lower the learning rate, or leave errorIfNonfinite out to have such steps skipped.`);
+    return norm;
+  }
+
+  /** Runs `fn` without reducing gradients among ranks, for all micro-batches of a window but its last. */
+  async noBackwardSync<T>(model: Module, enabled: boolean, fn: () => Promise<T> | T): Promise<T> {
+    this.assertLaunched('noBackwardSync');
+    const module = this.#setUpModule(model, 'noBackwardSync');
+    return enabled ? this.strategy.noBackwardSync(module, fn) : fn();
+  }
+
+  /** Makes a module's parameters in the precision's storage; with `emptyInit` without drawing random values, for when a checkpoint follows. */
+  initModule<T>(fn: () => T, options: { readonly emptyInit?: boolean } = {}): T {
+    this.assertLaunched('initModule');
+    const make = (): T => withActivationStorage(this.accelerator, this.precision.parameterStorage, fn);
+    return options.emptyInit === true ? withoutRandomFilling(make) : make();
+  }
+
+  /** Makes tensors in the precision's storage. */
+  initTensor<T>(fn: () => T): T {
+    this.assertLaunched('initTensor');
+    return withActivationStorage(this.accelerator, this.precision.parameterStorage, fn);
+  }
+
+  /** Makes a large module without a whole copy on each rank, where the strategy shards; with one rank, as `initModule`. */
+  shardedModel<T>(fn: () => T): T {
+    return this.initModule(fn);
+  }
+
+  /** What the last `step` did. */
+  get lastStep(): StepResult | undefined {
+    return this.#steps.lastStep;
+  }
+
+  /** Micro-batches, steps and skipped steps so far; part of every checkpoint. */
+  get counts(): Readonly<TrainingCounts> {
+    return this.#steps.counts;
+  }
+
+  /**
+   * Writes a checkpoint folder, as a whole or not at all: modules, optimizers and other Statefuls (set up or not), JSON values, and what Fabric itself needs to go on exactly.
+   * @param options.filter by key: which entries of a state dict to keep
+   */
+  async save(folder: string, state: CheckpointState, options: { readonly filter?: SaveFilter } = {}): Promise<void> {
+    this.assertLaunched('save');
+    const content = collect(state, this.#ownPieces(), options.filter);
+    if (this.isGlobalZero) await this.connections.checkpointIO.saveCheckpoint(folder, content);
+    await this.processGroup.barrier();
+  }
+
+  /**
+   * Restores into `state`: Statefuls in place, JSON values by replacing its members. Returns what else the checkpoint holds.
+   * @throws TensorloomError `BAD_CHECKPOINT` if it is incomplete, damaged or of something else, naming every difference
+   */
+  async load(folder: string, state: CheckpointState, options: LoadCheckpointOptions = {}): Promise<Record<string, Json | StoredState>> {
+    this.assertLaunched('load');
+    const checkpoint = await this.connections.checkpointIO.openCheckpoint(folder);
+    const own = options.restoreProgress ?? Object.values(state).some(isFabricOptimizer);
+    const rest = restore(checkpoint, state, this.#ownPieces(), { strict: options.strict ?? true, own });
+    await this.processGroup.barrier();
+    return rest;
+  }
+
+  /** Everything in a checkpoint, for inspection; tensors are read when asked for. Needs no launch. */
+  async loadRaw(folder: string): Promise<Record<string, Json | StoredState>> {
+    return everything(await this.connections.checkpointIO.openCheckpoint(folder));
+  }
+
+  protected override defaultStep(): number {
+    return this.#steps.counts.steps;
+  }
+
+  #ownPieces(): Record<string, Stateful> {
+    return { lossScaler: this.precision.lossScaler, strategy: this.strategy, random: globalRandom(), progress: this.#steps };
+  }
+
+  #checkNew(module: unknown, call: string): void {
+    this.assertLaunched(call);
+    if (isFabricModule(module) || (module instanceof Module && this.#modules.has(module)))
+      throw new TensorloomError('MISUSE', `fabric.${call}: this module was set up before; use what the first call returned.`);
+    if (!(module instanceof Module)) throw new TensorloomError('MISUSE', `fabric.${call} takes a Module; got ${module === null ? 'null' : typeof module}.`);
+  }
+
+  #setUpModule(model: unknown, call: string): Module {
+    if (!isFabricModule(model))
+      throw new TensorloomError('NOT_SET_UP', `fabric.${call} takes a module that was set up; use what \`await fabric.setup(module, ...)\` returned.`);
+    return unwrapModule(model) as Module;
+  }
+
+  #setUpOptimizer(optimizer: unknown, call: string): Optimizer {
+    if (!isFabricOptimizer(optimizer))
+      throw new TensorloomError('NOT_SET_UP', `fabric.${call} takes an optimizer that was set up; use what \`await fabric.setup(module, optimizer)\` returned.`);
+    return unwrapOptimizer(optimizer) as Optimizer;
+  }
+
+  #makeOptimizer(input: OptimizerInput, module: Module): Optimizer {
+    if (isFabricOptimizer(input) || this.#optimizers.has(input as Optimizer))
+      throw new TensorloomError('MISUSE', 'This optimizer was set up before; use what the first call returned.');
+    return makeOptimizer(input, module);
+  }
+
+  #wrapOptimizer(optimizer: Optimizer): FabricOptimizer<Optimizer> {
+    const placed = this.strategy.setupOptimizer(optimizer);
+    this.#optimizers.add(optimizer).add(placed);
+    this.#steps.register(placed);
+    return wrapOptimizer(placed, () => this.#steps.isAccumulating(placed));
+  }
+}

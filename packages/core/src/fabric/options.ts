@@ -1,0 +1,142 @@
+/** What `new Fabric` takes: checked once, merged with a launcher's environment, conflicts named. */
+import * as z from 'zod';
+import type { Accelerator } from '../accelerators/accelerator.ts';
+import { TensorloomError, suggestion } from '../errors.ts';
+import type { Logger } from '../loggers/logger.ts';
+import { precisionName } from '../precision/select.ts';
+import type { Precision } from '../precision/precision.ts';
+import type { Strategy, StrategyOptions } from '../strategies/strategy.ts';
+import type { Plugin } from './plugins.ts';
+
+export interface FabricOptions {
+  /** A registered name, an instance, or `auto` (default): the best that is there. */
+  readonly accelerator?: string | Accelerator;
+  /** How many devices on this machine (default 1), a list of their indices, or `auto`. */
+  readonly devices?: number | readonly number[] | 'auto';
+  /** Machines (default 1). */
+  readonly numNodes?: number;
+  /** A registered name, an instance, or `auto` (default): `single`. */
+  readonly strategy?: string | Strategy;
+  /** For a strategy given by name; each validates its own. */
+  readonly strategyOptions?: StrategyOptions;
+  /** `32-true` (default), `64-true`, `16-mixed`, `bf16-mixed`, `16-true`, `bf16-true`, short forms 64, 32, 16, bf16, or an instance. */
+  readonly precision?: string | number | Precision;
+  /** CPU threads that the accelerator should use (default: its own choice). */
+  readonly threads?: number;
+  readonly loggers?: Logger | readonly Logger[];
+  /** Objects with hooks for `fabric.call`. */
+  readonly callbacks?: object | readonly object[];
+  /** A `Precision`, `CheckpointIO`, `ClusterEnvironment` or `ProcessGroup` of the user's own; at most one of each. */
+  readonly plugins?: readonly Plugin[];
+  /** Steps skipped in a row, for losses or gradients that are not finite, before training stops (default 10). */
+  readonly maxSkippedSteps?: number;
+}
+
+export interface ResolvedOptions {
+  readonly accelerator: string | Accelerator;
+  readonly devices: number | readonly number[] | 'auto';
+  readonly numNodes: number;
+  readonly strategy: string | Strategy;
+  readonly strategyOptions: StrategyOptions;
+  /** Undefined where neither script nor environment gave one. */
+  readonly precision: string | Precision | undefined;
+  readonly threads: number | undefined;
+  readonly loggers: readonly Logger[];
+  readonly callbacks: readonly object[];
+  readonly plugins: readonly Plugin[];
+  readonly maxSkippedSteps: number;
+}
+
+const object = z.custom<object>((value) => typeof value === 'object' && value !== null, 'expected an object');
+const nameOrInstance = z.union([z.string().min(1), object], 'expected a name or an instance');
+const count = z.int('expected a whole number of at least 1').min(1, 'expected a whole number of at least 1');
+const oneOrMany = z.union([z.array(object), object], 'expected an object or a list of them');
+
+const schema = z.strictObject({
+  accelerator: nameOrInstance.optional(),
+  devices: z
+    .union([count, z.literal('auto'), z.array(z.int().min(0)).min(1)], "expected a number of devices, 'auto' or a list of device indices")
+    .optional(),
+  numNodes: count.optional(),
+  strategy: nameOrInstance.optional(),
+  strategyOptions: z.record(z.string(), z.unknown(), 'expected an object').optional(),
+  precision: z.union([z.string().min(1), z.number(), object], 'expected a name, 64, 32, 16, or an instance').optional(),
+  threads: count.optional(),
+  loggers: oneOrMany.optional(),
+  callbacks: oneOrMany.optional(),
+  plugins: z.array(object, 'expected a list').optional(),
+  maxSkippedSteps: count.optional(),
+});
+
+/**
+ * @param environment for what a launcher passes down: `TENSORLOOM_ACCELERATOR`, `_STRATEGY`, `_DEVICES`, `_PRECISION`
+ * @throws TensorloomError `BAD_OPTION` naming each bad or unknown option, `CONFLICTING_OPTIONS`
+ */
+export function resolveOptions(given: FabricOptions, environment: Readonly<Record<string, string | undefined>>): ResolvedOptions {
+  const parsed = schema.safeParse(given);
+  if (!parsed.success) throw new TensorloomError('BAD_OPTION', `Fabric: ${parsed.error.issues.map(describeIssue).join('; ')}.`);
+  if (given.strategyOptions !== undefined && typeof given.strategy === 'object')
+    throw new TensorloomError(
+      'CONFLICTING_OPTIONS',
+      `Fabric: strategy is an instance ('${given.strategy.name}') and strategyOptions are given too; give the options to the instance, or the strategy by name.`,
+    );
+  const fromLauncher = launcherValues(environment);
+  return {
+    accelerator: agreed('accelerator', given.accelerator, fromLauncher.accelerator) ?? 'auto',
+    devices: agreed('devices', given.devices, fromLauncher.devices) ?? 1,
+    numNodes: given.numNodes ?? 1,
+    strategy: agreed('strategy', given.strategy, fromLauncher.strategy) ?? 'auto',
+    strategyOptions: given.strategyOptions ?? {},
+    precision: agreed('precision', typeof given.precision === 'number' ? String(given.precision) : given.precision, fromLauncher.precision),
+    threads: given.threads,
+    loggers: list(given.loggers),
+    callbacks: list(given.callbacks),
+    plugins: given.plugins ?? [],
+    maxSkippedSteps: given.maxSkippedSteps ?? 10,
+  };
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => `unknown option '${key}'.${suggestion(key, Object.keys(schema.shape))} Known: ${Object.keys(schema.shape).join(', ')}`).join('; ');
+  return `option '${issue.path.join('.')}': ${issue.message}`;
+}
+
+interface LauncherValues {
+  readonly accelerator: string | undefined;
+  readonly strategy: string | undefined;
+  readonly devices: number | 'auto' | undefined;
+  readonly precision: string | undefined;
+}
+
+function launcherValues(environment: Readonly<Record<string, string | undefined>>): LauncherValues {
+  const value = (name: string): string | undefined => environment[`TENSORLOOM_${name}`] || undefined;
+  const devices = value('DEVICES');
+  if (devices !== undefined && devices !== 'auto' && !/^[1-9]\d*$/.test(devices))
+    throw new TensorloomError('BAD_OPTION', `TENSORLOOM_DEVICES is '${devices}'; expected a number of devices or 'auto'.`);
+  return {
+    accelerator: value('ACCELERATOR'),
+    strategy: value('STRATEGY'),
+    devices: devices === undefined || devices === 'auto' ? devices : Number(devices),
+    precision: value('PRECISION'),
+  };
+}
+
+/** The script's value, else the launcher's; where both say something they must say the same. */
+function agreed<T, U>(option: string, script: T | undefined, launcher: U | undefined): T | U | undefined {
+  if (launcher === undefined || launcher === 'auto') return script;
+  if (script === undefined || script === 'auto') return launcher;
+  const shown = typeof script === 'object' ? ((script as { name?: unknown }).name ?? JSON.stringify(script)) : script;
+  const comparable = (value: unknown): string => (option === 'precision' ? precisionName(String(value)) : String(value));
+  if (comparable(shown) !== comparable(launcher))
+    throw new TensorloomError(
+      'CONFLICTING_OPTIONS',
+      `Fabric: the script asks for ${option} '${String(shown)}', the launcher (TENSORLOOM_${option.toUpperCase()}) for '${String(launcher)}'; leave one of them out.`,
+    );
+  return script;
+}
+
+function list<T>(value: T | readonly T[] | undefined): readonly T[] {
+  if (value === undefined) return [];
+  return Array.isArray(value) ? (value as readonly T[]) : [value as T];
+}

@@ -1,0 +1,11 @@
+/** Where scalars go while training: files, consoles, services. One file per kind beside this one. */
+import type { JsonObject } from '../stateful.ts';
+
+export interface Logger {
+  readonly name: string;
+  /** Called on rank zero only. `step` counts optimizer steps unless the caller counts something else. */
+  logMetrics(metrics: Readonly<Record<string, number>>, step: number): void | Promise<void>;
+  logHyperparameters?(parameters: JsonObject): void | Promise<void>;
+  /** Everything logged so far is in its place when this settles. */
+  flush?(): Promise<void>;
+}
