@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
@@ -126,4 +126,9 @@ describe('the schema', () => {
       'parallel env color verbose batch version runner graph args cwd tty prod configuration c project target skip-nx-cache nx-bail tui exclude output-style help command commands envFile readyWhen'.split(' ');
     expect(optionKeys.map(flagName).filter((flag) => swallowed.includes(flag))).toEqual([]);
   });
+});
+
+test('README.md has a row for every flag', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  for (const key of optionKeys) expect(readme, key).toMatch(new RegExp(`^\\| \`--${flagName(key)}[=\`]`, 'm'));
 });

@@ -20,8 +20,6 @@ export const globalDefaults = {
   precision: '32-true',
   compile: false,
   optimizer: 'adam',
-  weightDecay: 0,
-  momentum: 0.9,
   maxSkippedSteps: 10,
   seed: 123,
   evalBatchSize: 32,

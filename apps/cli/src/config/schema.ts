@@ -40,8 +40,8 @@ export const runSchema = z.strictObject({
   // Optimization
   optimizer: z.enum(['adam', 'adamw', 'sgd']).describe('optimizer'),
   lr: z.number().positive().describe('learning rate (after warm-up)'),
-  weightDecay: z.number().nonnegative().describe('weight decay: L2 for adam and sgd, decoupled for adamw'),
-  momentum: z.number().min(0).lt(1).describe('momentum of sgd'),
+  weightDecay: z.number().nonnegative().optional().describe('weight decay: L2 for adam and sgd (default: 0), decoupled for adamw (default: 0.01)'),
+  momentum: z.number().min(0).lt(1).optional().describe('momentum of sgd; default: 0'),
   schedule: z.enum(['constant', 'linear', 'cosine']).describe('course of the learning rate after warm-up, down to 0 at the last step for linear and cosine'),
   warmupSteps: countOrZero().describe('optimizer steps over which the learning rate rises from 0'),
   clipNorm: z.number().positive().optional().describe('largest global gradient norm; default: no clipping'),

@@ -1,5 +1,5 @@
 /** The loaders of a run over tokenized data. */
-import { createTextLoader, LengthBucketedSampler, type DataLoader, type TextBatch, type TokenizedSplit, type TokenizedText } from '@tensorloom/data';
+import { createTextLoader, type DataLoader, type TextBatch, type TokenizedSplit, type TokenizedText } from '@tensorloom/data';
 import type { RunConfig } from '../config/schema.ts';
 
 export interface Padding {
@@ -18,9 +18,7 @@ export function createTrainLoader(
   return createTextLoader(split, { ...padding, batchSize, seed, bucketing, maxLength, padding: config.padding, training: true });
 }
 
-/** Visits each text once, the short ones first: no padding is computed that need not be, and counts do not depend on the order. */
+/** Visits each text once, texts of similar length together: counts do not depend on the order. */
 export function createEvaluationLoader(split: TokenizedSplit, config: Pick<RunConfig, 'evalBatchSize' | 'maxLength'>, padding: Padding): TextDataLoader {
-  const batchSize = config.evalBatchSize;
-  const inOrder = createTextLoader(split, { ...padding, batchSize, maxLength: config.maxLength });
-  return inOrder.withSampler(new LengthBucketedSampler(split.lengths(), { batchSize, windowBatches: Math.ceil(split.length / batchSize) || 1 }));
+  return createTextLoader(split, { ...padding, batchSize: config.evalBatchSize, maxLength: config.maxLength });
 }
