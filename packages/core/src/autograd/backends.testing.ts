@@ -1,31 +1,22 @@
 /** For tests: the tfjs backends that must give the same results. */
-import { createRequire } from 'node:module';
-import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
-import { dirname } from 'node:path';
-import { tf } from '../tensors.ts';
+import { accelerators } from '../accelerators/accelerator.ts';
+import '../accelerators/cpu.ts';
+import '../accelerators/tensorflow.ts';
+import '../accelerators/wasm.ts';
 
-const require = createRequire(import.meta.url);
+// Asked once, here: tests are laid out over the backends before any of them runs. After a plain `npm ci` the package is
+// there without its native part, so only loading it tells.
+const withoutTensorflow = await accelerators.get('tensorflow').create().unavailable();
 
-/** Names of the backends to test on: `cpu` and `wasm` always, `tensorflow` where it is installed. */
+/** Names of the backends to test on: `cpu` and `wasm` always, `tensorflow` where it is set up. */
 export function testBackends(): string[] {
-  const backends = ['cpu', 'wasm'];
-  try {
-    require.resolve('@tensorflow/tfjs-node');
-    backends.push('tensorflow');
-  } catch (error) {
-    if (process.env['TENSORLOOM_REQUIRE_TENSORFLOW'] === '1') throw error;
-    console.log('@tensorflow/tfjs-node is not installed: not tested on it');
-  }
-  return backends;
+  if (withoutTensorflow === null) return ['cpu', 'wasm', 'tensorflow'];
+  if (process.env['TENSORLOOM_REQUIRE_TENSORFLOW'] === '1') throw new Error(withoutTensorflow);
+  console.log(`not tested on tensorflow: ${withoutTensorflow}`);
+  return ['cpu', 'wasm'];
 }
 
 /** Makes `name` the active backend. */
 export async function useBackend(name: string): Promise<void> {
-  if (name === 'wasm') setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm'))}/`);
-  if (name === 'tensorflow') {
-    process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
-    require('@tensorflow/tfjs-node');
-  }
-  if (!(await tf.setBackend(name))) throw new Error(`The backend ${name} does not start`);
-  await tf.ready();
+  await accelerators.get(name).create().activate({ deviceIndex: 0 });
 }
