@@ -1,0 +1,55 @@
+/** The `accumulate` strategy: gradients of several micro-batches make one optimizer step, on one device. */
+import { SingleDeviceStrategy, strategies, TensorloomError, type StrategyContext, type StrategyOptions } from '@tensorloom/core';
+import { z } from 'zod';
+
+/** Micro-batches in a window when the user does not say. */
+export const DEFAULT_ACCUMULATE = 16;
+
+const optionsSchema = z.strictObject({
+  /** Micro-batches in a full window. */
+  accumulate: z.int('must be a whole number of micro-batches').min(1, 'must be at least 1').default(DEFAULT_ACCUMULATE),
+});
+
+export type AccumulateOptions = z.input<typeof optionsSchema>;
+
+/**
+ * A window of `accumulate` micro-batches. It closes when it is full, after the last micro-batch of an epoch, and when
+ * `step` is told to flush.
+ *
+ * Gradients are added up as sums over items (reviews; unmasked tokens for language modelling) and divided once, by the
+ * items of the window, so that a step equals that of one large batch whatever the sizes of the micro-batches are.
+ */
+export class AccumulateStrategy extends SingleDeviceStrategy {
+  /** @throws TensorloomError `BAD_OPTION` naming every option that is unknown or out of range */
+  constructor(options: AccumulateOptions = {}) {
+    super('accumulate', parseOptions(options).accumulate);
+  }
+
+  /** @throws TensorloomError `CONFLICTING_OPTIONS` for more than one device */
+  override setup(context: StrategyContext): void {
+    const { worldSize } = context.processGroup;
+    if (worldSize !== 1)
+      throw new TensorloomError(
+        'CONFLICTING_OPTIONS',
+        `Strategy 'accumulate' runs on one device, but ${worldSize} ranks were asked for. Set devices and numNodes to 1; with one device, a larger accumulate gives the same effective batch size.`,
+      );
+    super.setup(context);
+  }
+}
+
+function parseOptions(options: StrategyOptions): z.output<typeof optionsSchema> {
+  const result = optionsSchema.safeParse(options);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? `it has no option ${issue.keys.map((key) => `'${key}'`).join(', ')} (it has: accumulate)`
+      : `${issue.path.join('.')} ${issue.message}; got ${JSON.stringify(issue.path.reduce<unknown>((value, key) => (value as StrategyOptions)[key as string], options))}`,
+  );
+  throw new TensorloomError('BAD_OPTION', `Strategy 'accumulate': ${problems.join('; ')}.`);
+}
+
+strategies.register('accumulate', {
+  reach: 'single',
+  summary: 'one device; gradients of several micro-batches (--accumulate) make one step',
+  create: (options) => new AccumulateStrategy(options),
+});
