@@ -7,8 +7,8 @@ import { tf, type Tensor } from '../tensors.ts';
 
 /**
  * Rows `ids` (int32 `[...]`) of `table [rows, width]`: `[..., width]`. The gradient is `RowSparse`, summed in the order of
- * the ids. Unless the table is pinned to the device (`Parameter.pinToDevice`) or the backend updates rows in place (it has
- * a kernel `AdamStepRows`), the table moves to host memory, and only the rows asked for travel to the device.
+ * the ids. Unless the table is pinned to the device (`Parameter.pinToDevice`), it moves to host memory, and only the rows
+ * asked for travel to the device.
  * @throws TensorloomError `BAD_DATA` if an id is out of range or `table` is not a matrix
  */
 export function embeddingLookup(table: Parameter, ids: Tensor): Tensor {
@@ -16,8 +16,7 @@ export function embeddingLookup(table: Parameter, ids: Tensor): Tensor {
   if (table.shape.length !== 2 || numRows === undefined || width === undefined)
     throw new TensorloomError('BAD_DATA', `embeddingLookup: the table is [${table.shape.join(', ')}]; expected [rows, width].`);
   const indices = hostIndices(ids, numRows);
-  const updatesInPlace = tf.getKernel('AdamStepRows', tf.getBackend()) !== undefined;
-  const onHost = table.onHost || !(table.pinnedToDevice || updatesInPlace);
+  const onHost = table.onHost || !table.pinnedToDevice;
   const shape = [...ids.shape, width];
   const host = onHost ? table.hostData() : null;
   return recordOp({

@@ -1,6 +1,11 @@
 /** Base class of optimizers: parameter groups, state by parameter name, state dicts. One algorithm per file beside this one. */
-import type { Parameter } from '../modules/parameter.ts';
-import type { LoadOptions, StateDict, Stateful, StoredState } from '../stateful.ts';
+import { RowSparse } from '../autograd/row-sparse.ts';
+import { TensorloomError } from '../errors.ts';
+import { Parameter } from '../modules/parameter.ts';
+import type { JsonObject, LoadOptions, StateDict, Stateful, StoredState } from '../stateful.ts';
+import { type Tensor } from '../tensors.ts';
+import { readOptimizerState } from './optimizer-state.ts';
+import { ParameterState } from './parameter-state.ts';
 
 /** Parameters that share hyper-parameters. */
 export interface ParameterGroup {
@@ -12,14 +17,44 @@ export interface ParameterGroup {
 /** Parameters alone, or groups of them with hyper-parameters of their own. */
 export type ParameterGroups<Options> = Iterable<Parameter> | readonly ({ parameters: Iterable<Parameter> } & Partial<Options>)[];
 
-export abstract class Optimizer implements Stateful {
-  abstract readonly groups: readonly ParameterGroup[];
-  /** One update from the gradients as they are (`Fabric.step` has divided, unscaled and clipped them). Parameters without a gradient stay. */
-  abstract step(): void;
-  abstract stateDict(): StateDict;
-  abstract loadStateDict(state: StoredState, options?: LoadOptions): void;
-  /** Frees moments. */
-  abstract dispose(): void;
+/** What one update of one parameter needs. Moments come in the order of `momentNames`. */
+export interface DenseUpdate {
+  readonly parameter: Parameter;
+  readonly gradient: Tensor;
+  readonly state: ParameterState;
+  /** 1 for the first update of this parameter. */
+  readonly step: number;
+}
+
+export interface RowUpdate {
+  readonly parameter: Parameter;
+  readonly gradient: RowSparse;
+  readonly state: ParameterState;
+  readonly step: number;
+}
+
+/**
+ * A subclass says which moments it keeps and how one parameter is updated. Dense parameters are updated on the device.
+ * Tables whose gradient is row-sparse are updated in host memory (see `Parameter`), a row at a time, with the same result.
+ */
+export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> implements Stateful {
+  readonly groups: readonly Group[];
+  protected abstract readonly momentNames: readonly string[];
+  readonly #states = new Map<Parameter, ParameterState>();
+
+  /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range, `MISUSE` without parameters or with one given twice */
+  constructor(groups: readonly Group[]) {
+    this.groups = groups;
+    const seen = new Set<Parameter>();
+    for (const parameter of this.parameters) {
+      if (seen.has(parameter)) throw new TensorloomError('MISUSE', `Parameter ${parameter.name || '(unnamed)'} was given to the optimizer twice.`);
+      seen.add(parameter);
+    }
+    if (seen.size === 0) throw new TensorloomError('MISUSE', 'An optimizer needs at least one parameter; none was given.');
+  }
+
+  protected abstract updateDense(update: DenseUpdate, group: Group): void;
+  protected abstract updateRows(update: RowUpdate, group: Group): void;
 
   get parameters(): Parameter[] {
     return this.groups.flatMap((group) => [...group.parameters]);
@@ -30,7 +65,110 @@ export abstract class Optimizer implements Stateful {
     return this.groups[0]?.lr ?? 0;
   }
 
+  /** One update from the gradients as they are (`Fabric.step` has divided, unscaled and clipped them). Parameters without a gradient stay. */
+  step(): void {
+    for (const group of this.groups)
+      for (const parameter of group.parameters) {
+        const { grad } = parameter;
+        if (grad === null || !parameter.requiresGrad) continue;
+        const state = this.#stateOf(parameter);
+        const step = ++state.steps;
+        if (grad instanceof RowSparse && state.canUpdateRows) {
+          this.updateRows({ parameter, gradient: grad, state, step }, group);
+          continue;
+        }
+        const gradient = grad instanceof RowSparse ? grad.toDense() : grad;
+        parameter.pinToDevice();
+        this.updateDense({ parameter, gradient, state, step }, group);
+        if (gradient !== grad) gradient.dispose();
+      }
+  }
+
   zeroGrad(): void {
     for (const parameter of this.parameters) parameter.zeroGrad();
   }
+
+  /**
+   * Tensors: `NAME.MOMENT`, of the parameter's shape, or, for a table with row-sparse gradients, `[count, width]` with the
+   * row numbers in `NAME.rows` (int32 `[count]`). Values: `steps` by parameter name and the groups' hyper-parameters.
+   * The tensors are valid until the next step.
+   */
+  stateDict(): StateDict {
+    const tensors: Record<string, Tensor> = {};
+    const steps: JsonObject = {};
+    for (const [name, parameter] of this.#named()) {
+      const state = this.#states.get(parameter);
+      if (state === undefined) continue;
+      steps[name] = state.steps;
+      for (const [key, tensor] of Object.entries(state.tensors())) tensors[`${name}.${key}`] = tensor;
+    }
+    const groups = this.groups.map(({ parameters, ...options }) => ({
+      ...(structuredClone(options) as JsonObject),
+      parameters: parameters.map((parameter) => this.#nameOf(parameter)),
+    }));
+    return { tensors, values: { steps, groups } };
+  }
+
+  /** @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then */
+  loadStateDict(stored: StoredState, options: LoadOptions = {}): void {
+    const names = this.#named();
+    const { states, groups } = readOptimizerState(stored, names, this.momentNames, this.groups, options.strict ?? true);
+    for (const state of this.#states.values()) state.dispose();
+    this.#states.clear();
+    for (const [parameter, create] of states) this.#states.set(parameter, create());
+    for (const [i, values] of groups.entries()) Object.assign(this.groups[i] as Group, values);
+  }
+
+  /** Frees moments. */
+  dispose(): void {
+    for (const state of this.#states.values()) state.dispose();
+    this.#states.clear();
+  }
+
+  #stateOf(parameter: Parameter): ParameterState {
+    let state = this.#states.get(parameter);
+    if (state === undefined) this.#states.set(parameter, (state = new ParameterState(parameter, this.momentNames)));
+    return state;
+  }
+
+  #nameOf(parameter: Parameter): string {
+    return parameter.name || String(this.parameters.indexOf(parameter));
+  }
+
+  #named(): Map<string, Parameter> {
+    const named = new Map(this.parameters.map((parameter) => [this.#nameOf(parameter), parameter]));
+    if (named.size !== this.parameters.length)
+      throw new TensorloomError('MISUSE', 'Two parameters of this optimizer have the same name, so its state cannot be told apart. Take both from one root module.');
+    return named;
+  }
+}
+
+/**
+ * Groups with every hyper-parameter filled in: from the group, else from `options`, else from `defaults`.
+ * @param check returns what is wrong with a group's values, or null
+ */
+export function parameterGroups<Options extends { lr: number; weightDecay: number }>(
+  given: ParameterGroups<Options>,
+  options: Partial<Options>,
+  defaults: Options,
+  check: (options: Options) => string | null,
+): (Options & ParameterGroup)[] {
+  const elements = [...(given as Iterable<Parameter | ({ parameters: Iterable<Parameter> } & Partial<Options>)>)];
+  const loose = elements.filter((element) => element instanceof Parameter);
+  if (loose.length > 0 && loose.length < elements.length)
+    throw new TensorloomError('MISUSE', 'An optimizer takes either parameters or groups of parameters, not a mixture of both.');
+  const groups = loose.length > 0 ? [{ parameters: loose }] : (elements as { parameters: Iterable<Parameter> }[]);
+  return groups.map((group) => {
+    const filled = { ...defaults, ...options, ...group, parameters: [...group.parameters] } as Options & ParameterGroup;
+    const problem = check(filled);
+    if (problem !== null) throw new TensorloomError('BAD_OPTION', problem);
+    return filled;
+  });
+}
+
+/** What is wrong with hyper-parameters that all optimizers have, or null. */
+export function checkCommonOptions({ lr, weightDecay }: { lr: number; weightDecay: number }): string | null {
+  if (!(lr >= 0 && Number.isFinite(lr))) return `The learning rate (lr) is ${lr}; it must be a number of at least 0.`;
+  if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) return `weightDecay is ${weightDecay}; it must be a number of at least 0.`;
+  return null;
 }

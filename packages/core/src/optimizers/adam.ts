@@ -1,0 +1,131 @@
+/** Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019), with PyTorch's formulas. */
+import { runKernel } from '../ops/fused-op.ts';
+import { tf } from '../tensors.ts';
+import { checkCommonOptions, Optimizer, parameterGroups, type DenseUpdate, type ParameterGroup, type ParameterGroups, type RowUpdate } from './optimizer.ts';
+
+export interface AdamOptions {
+  /** Learning rate, default 1e-3. */
+  lr: number;
+  /** Decay of the first and the second moment, default [0.9, 0.999]. */
+  betas: readonly [number, number];
+  /** Added to the denominator, default 1e-8. */
+  epsilon: number;
+  /** Adam: λ of an L2 penalty, added to the gradient. AdamW: each step also takes lr × λ of the value off. Default 0 (Adam), 0.01 (AdamW). */
+  weightDecay: number;
+}
+
+export type AdamGroup = AdamOptions & ParameterGroup;
+
+/** What the kernel `AdamStep` gets as attributes. */
+interface Attributes extends Omit<AdamOptions, 'betas'> {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly decoupled: boolean;
+  /** 1 for the first step. */
+  readonly step: number;
+}
+
+/**
+ * `m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²; w -= lr / (1 - β1^t) · m / (sqrt(v / (1 - β2^t)) + ε)`.
+ *
+ * A backend takes the update over by registering a tfjs kernel `AdamStep` with the inputs `value`, `gradient`, `expAvg` and
+ * `expAvgSq`, which changes the first and the last two in place and returns `[]`.
+ */
+export class Adam extends Optimizer<AdamGroup> {
+  protected readonly momentNames = ['exp_avg', 'exp_avg_sq'];
+  readonly #decoupled: boolean;
+
+  /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range */
+  constructor(parameters: ParameterGroups<AdamOptions>, options: Partial<AdamOptions> = {}, decoupled = false) {
+    super(parameterGroups(parameters, options, { lr: 1e-3, betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: decoupled ? 0.01 : 0 }, check));
+    this.#decoupled = decoupled;
+  }
+
+  protected override updateDense({ parameter, gradient, state, step }: DenseUpdate, group: AdamGroup): void {
+    const attributes = this.#attributes(group, step);
+    const [expAvg, expAvgSq] = state.dense as [tf.Tensor, tf.Tensor];
+    const inputs = { value: parameter.value, gradient, expAvg, expAvgSq };
+    if (tf.getKernel('AdamStep', tf.getBackend()) !== undefined) {
+      runKernel('AdamStep', inputs, attributes);
+      return;
+    }
+    const [value, ...moments] = adamStep(inputs, attributes);
+    state.dense = moments;
+    parameter.assign(value);
+  }
+
+  protected override updateRows({ parameter, gradient, state, step }: RowUpdate, group: AdamGroup): void {
+    const { rows } = state;
+    const attributes = this.#attributes(group, step);
+    // Coupled decay gives every row a gradient.
+    if (attributes.weightDecay !== 0 && !attributes.decoupled) rows.visitAll();
+    else rows.visit(gradient.indices);
+    const offsets = rows.gradientOffsets(gradient.indices);
+    const gradients = gradient.rows.dataSync<'float32'>();
+    const { lr, weightDecay, beta1, beta2, epsilon, decoupled } = attributes;
+    const { stepSize, rootCorrection } = corrections(attributes);
+    const kept = decoupled ? 1 - lr * weightDecay : 1;
+    const coupled = decoupled ? 0 : weightDecay;
+    const [first, second] = rows.moments as [Float32Array, Float32Array];
+    const { width } = rows;
+    parameter.updateOnHost((table) => {
+      if (kept !== 1) for (let i = 0; i < table.length; i++) table[i] = (table[i] as number) * kept;
+      for (let k = 0; k < rows.count; k++) {
+        const from = offsets[k] as number;
+        const at = k * width;
+        const to = (rows.rows[k] as number) * width;
+        for (let j = 0; j < width; j++) {
+          const w = table[to + j] as number;
+          const g = (from < 0 ? 0 : (gradients[from + j] as number)) + coupled * w;
+          const m = (first[at + j] as number) + (g - (first[at + j] as number)) * (1 - beta1);
+          const v = (second[at + j] as number) * beta2 + g * g * (1 - beta2);
+          first[at + j] = m;
+          second[at + j] = v;
+          table[to + j] = w - (stepSize * m) / (Math.sqrt(v) / rootCorrection + epsilon);
+        }
+      }
+    });
+  }
+
+  #attributes({ lr, betas, epsilon, weightDecay }: AdamGroup, step: number): Attributes {
+    return { lr, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, decoupled: this.#decoupled, step };
+  }
+}
+
+/** Adam with decoupled weight decay: `w -= lr λ w` before each step. */
+export class AdamW extends Adam {
+  /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range */
+  constructor(parameters: ParameterGroups<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    super(parameters, options, true);
+  }
+}
+
+function corrections({ lr, beta1, beta2, step }: Attributes): { stepSize: number; rootCorrection: number } {
+  return { stepSize: lr / (1 - beta1 ** step), rootCorrection: Math.sqrt(1 - beta2 ** step) };
+}
+
+/** The composite of `AdamStep`: new value and moments. */
+function adamStep(
+  { value, gradient, expAvg, expAvgSq }: Readonly<Record<'value' | 'gradient' | 'expAvg' | 'expAvgSq', tf.Tensor>>,
+  attributes: Attributes,
+): [value: tf.Tensor, expAvg: tf.Tensor, expAvgSq: tf.Tensor] {
+  const { lr, beta1, beta2, epsilon, weightDecay, decoupled } = attributes;
+  const { stepSize, rootCorrection } = corrections(attributes);
+  return tf.tidy(() => {
+    const g = weightDecay !== 0 && !decoupled ? tf.add(gradient, tf.mul(value, weightDecay)) : gradient;
+    const m = tf.add(expAvg, tf.mul(tf.sub(g, expAvg), 1 - beta1));
+    const v = tf.add(tf.mul(expAvgSq, beta2), tf.mul(tf.square(g), 1 - beta2));
+    // Numerator and denominator times the correction of the second moment's root: one pass over memory less.
+    const direction = tf.div(m, tf.add(tf.sqrt(v), epsilon * rootCorrection));
+    const decayed = weightDecay !== 0 && decoupled ? tf.mul(value, 1 - lr * weightDecay) : value;
+    return [tf.sub(decayed, tf.mul(direction, stepSize * rootCorrection)), m, v];
+  });
+}
+
+function check(options: AdamOptions): string | null {
+  const { betas, epsilon } = options;
+  for (const [i, beta] of betas.entries()) if (!(beta >= 0 && beta < 1)) return `betas[${i}] is ${beta}; it must be at least 0 and below 1.`;
+  if (!(epsilon >= 0)) return `epsilon is ${epsilon}; it must be at least 0.`;
+  return checkCommonOptions(options);
+}
+

@@ -1,0 +1,95 @@
+/** Moments of an embedding table in host memory: only of the rows that have ever had a gradient. */
+import { tf, type Tensor } from '../tensors.ts';
+
+/**
+ * A row whose gradient and moments are all zero does not move (without weight decay), so only rows that have had a
+ * gradient need moments and a visit per step. Rows are held in the order of their first gradient.
+ */
+export class RowMoments {
+  /** Row numbers by position; the first `count` are valid. */
+  rows = new Int32Array(0);
+  count = 0;
+  /** One array `[capacity, width]` per moment. */
+  readonly moments: Float32Array[];
+  readonly #position: Int32Array;
+  #snapshot: Tensor[] = [];
+
+  constructor(
+    readonly numRows: number,
+    readonly width: number,
+    moments: number,
+  ) {
+    this.moments = Array.from({ length: moments }, () => new Float32Array(0));
+    this.#position = new Int32Array(numRows).fill(-1);
+  }
+
+  /** Takes rows with their moments, as `tensors` gave them. */
+  restore(rows: Int32Array, moments: readonly Float32Array[]): void {
+    this.visit(rows);
+    for (const [i, values] of moments.entries()) this.moments[i]?.set(values);
+  }
+
+  /** Makes room for `rows` (with zero moments where new). Call before every change: it drops the snapshot. */
+  visit(rows: Int32Array): void {
+    this.#dropSnapshot();
+    const fresh = rows.filter((row) => this.#position[row] === -1);
+    this.#reserve(this.count + fresh.length);
+    for (const row of fresh) {
+      this.#position[row] = this.count;
+      this.rows[this.count++] = row;
+    }
+  }
+
+  visitAll(): void {
+    if (this.count < this.numRows) this.visit(Int32Array.from({ length: this.numRows }, (_, row) => row));
+    else this.#dropSnapshot();
+  }
+
+  /** For each visited row, where in a row-sparse gradient's values its row begins, or -1. */
+  gradientOffsets(indices: Int32Array): Int32Array {
+    const offsets = new Int32Array(this.count).fill(-1);
+    for (const [i, row] of indices.entries()) offsets[this.#position[row] as number] = i * this.width;
+    return offsets;
+  }
+
+  /** `[rows int32 [count], ...moments float32 [count, width]]`, valid until the next change. Owned by this object. */
+  tensors(): readonly Tensor[] {
+    if (this.#snapshot.length === 0)
+      this.#snapshot = [
+        tf.tensor1d(this.rows.slice(0, this.count), 'int32'),
+        ...this.moments.map((values) => tf.tensor2d(values.slice(0, this.count * this.width), [this.count, this.width], 'float32')),
+      ].map((tensor) => tf.keep(tensor));
+    return this.#snapshot;
+  }
+
+  /** Each moment as the dense tensor `[numRows, width]` (new). */
+  toDense(): Tensor[] {
+    return this.moments.map((values) => {
+      const dense = new Float32Array(this.numRows * this.width);
+      for (let i = 0; i < this.count; i++) dense.set(values.subarray(i * this.width, (i + 1) * this.width), (this.rows[i] as number) * this.width);
+      return tf.tensor2d(dense, [this.numRows, this.width], 'float32');
+    });
+  }
+
+  dispose(): void {
+    this.#dropSnapshot();
+  }
+
+  #dropSnapshot(): void {
+    for (const tensor of this.#snapshot) tensor.dispose();
+    this.#snapshot = [];
+  }
+
+  #reserve(count: number): void {
+    if (count <= this.rows.length) return;
+    const capacity = Math.min(this.numRows, Math.max(count, this.rows.length * 2));
+    const rows = new Int32Array(capacity);
+    rows.set(this.rows);
+    this.rows = rows;
+    for (const [i, values] of this.moments.entries()) {
+      const grown = new Float32Array(capacity * this.width);
+      grown.set(values);
+      this.moments[i] = grown;
+    }
+  }
+}

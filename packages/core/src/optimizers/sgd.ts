@@ -1,0 +1,111 @@
+/** Stochastic gradient descent with momentum, with PyTorch's formulas (which differ from Sutskever et al., 2013, in where lr stands). */
+import { runKernel } from '../ops/fused-op.ts';
+import { tf } from '../tensors.ts';
+import { checkCommonOptions, Optimizer, parameterGroups, type DenseUpdate, type ParameterGroup, type ParameterGroups, type RowUpdate } from './optimizer.ts';
+
+export interface SGDOptions {
+  /** Learning rate, default 1e-3. */
+  lr: number;
+  /** Default 0. */
+  momentum: number;
+  /** How much less a gradient counts when it enters the momentum, default 0. */
+  dampening: number;
+  /** λ of an L2 penalty, added to the gradient, default 0. */
+  weightDecay: number;
+  /** Nesterov's momentum; needs momentum and no dampening. Default false. */
+  nesterov: boolean;
+}
+
+export type SGDGroup = SGDOptions & ParameterGroup;
+
+interface Attributes extends SGDOptions {
+  /** 1 for the first step, in which dampening does not count. */
+  readonly step: number;
+}
+
+/**
+ * `g += λ w; b = μ b + (1 - dampening) g (first step: b = g); w -= lr · (nesterov ? g + μ b : b)`; without momentum `w -= lr g`.
+ *
+ * A backend takes the update over by registering a tfjs kernel `SGDStep` with the inputs `value`, `gradient` and, with
+ * momentum, `momentumBuffer`, which changes the first and the last in place and returns `[]`.
+ */
+export class SGD extends Optimizer<SGDGroup> {
+  protected readonly momentNames: readonly string[];
+
+  /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range */
+  constructor(parameters: ParameterGroups<SGDOptions>, options: Partial<SGDOptions> = {}) {
+    super(parameterGroups(parameters, options, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false }, check));
+    this.momentNames = this.groups.some((group) => group.momentum !== 0) ? ['momentum_buffer'] : [];
+  }
+
+  protected override updateDense({ parameter, gradient, state, step }: DenseUpdate, group: SGDGroup): void {
+    const attributes = attributesOf(group, step);
+    const [momentumBuffer] = state.dense;
+    const inputs = { value: parameter.value, gradient, ...(momentumBuffer && { momentumBuffer }) };
+    if (tf.getKernel('SGDStep', tf.getBackend()) !== undefined) {
+      runKernel('SGDStep', inputs, attributes);
+      return;
+    }
+    const [value, ...moments] = sgdStep(inputs, attributes);
+    state.dense = moments;
+    parameter.assign(value as tf.Tensor);
+  }
+
+  protected override updateRows({ parameter, gradient, state, step }: RowUpdate, group: SGDGroup): void {
+    const { rows } = state;
+    const { lr, momentum, dampening, weightDecay, nesterov } = group;
+    // Decay gives every row a gradient; without momentum only the rows of this gradient move.
+    if (weightDecay !== 0) rows.visitAll();
+    else rows.visit(gradient.indices);
+    const offsets = rows.gradientOffsets(gradient.indices);
+    const gradients = gradient.rows.dataSync<'float32'>();
+    const buffer = rows.moments[0];
+    const share = step === 1 || momentum === 0 ? 1 : 1 - dampening;
+    const { width } = rows;
+    parameter.updateOnHost((table) => {
+      for (let k = 0; k < rows.count; k++) {
+        const from = offsets[k] as number;
+        if (from < 0 && buffer === undefined && weightDecay === 0) continue;
+        const at = k * width;
+        const to = (rows.rows[k] as number) * width;
+        for (let j = 0; j < width; j++) {
+          const w = table[to + j] as number;
+          const g = (from < 0 ? 0 : (gradients[from + j] as number)) + weightDecay * w;
+          let move = g;
+          if (buffer !== undefined) {
+            const b = Math.fround(momentum * (buffer[at + j] as number) + share * g);
+            buffer[at + j] = b;
+            move = nesterov ? g + momentum * b : b;
+          }
+          table[to + j] = w - lr * move;
+        }
+      }
+    });
+  }
+}
+
+function attributesOf({ lr, momentum, dampening, weightDecay, nesterov }: SGDGroup, step: number): Attributes {
+  return { lr, momentum, dampening, weightDecay, nesterov, step };
+}
+
+/** The composite of `SGDStep`: new value and, with momentum, buffer. */
+function sgdStep(
+  { value, gradient, momentumBuffer }: { readonly value: tf.Tensor; readonly gradient: tf.Tensor; readonly momentumBuffer?: tf.Tensor },
+  { lr, momentum, dampening, weightDecay, nesterov, step }: Attributes,
+): tf.Tensor[] {
+  return tf.tidy(() => {
+    const g = weightDecay === 0 ? gradient : tf.add(gradient, tf.mul(value, weightDecay));
+    if (momentumBuffer === undefined) return [tf.sub(value, tf.mul(g, lr))];
+    const share = step === 1 || momentum === 0 ? 1 : 1 - dampening;
+    const buffer = tf.add(tf.mul(momentumBuffer, momentum), share === 1 ? g : tf.mul(g, share));
+    const move = nesterov ? tf.add(g, tf.mul(buffer, momentum)) : buffer;
+    return [tf.sub(value, tf.mul(move, lr)), buffer];
+  });
+}
+
+function check(options: SGDOptions): string | null {
+  const { momentum, dampening, nesterov } = options;
+  if (!(momentum >= 0 && Number.isFinite(momentum))) return `momentum is ${momentum}; it must be a number of at least 0.`;
+  if (nesterov && (momentum === 0 || dampening !== 0)) return `nesterov needs a momentum above 0 and dampening 0; they are ${momentum} and ${dampening}.`;
+  return checkCommonOptions(options);
+}

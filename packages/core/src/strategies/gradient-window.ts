@@ -1,0 +1,219 @@
+/** An accumulation window: gradients as sums over items, finished (divided, unscaled, checked) once when it closes. */
+import { accumulateGradient } from '../autograd/accumulate.ts';
+import { backward, type LossOutput } from '../autograd/backward.ts';
+import { RowSparse } from '../autograd/row-sparse.ts';
+import { TensorloomError } from '../errors.ts';
+import type { Module } from '../modules/module.ts';
+import type { Gradient, Parameter } from '../modules/parameter.ts';
+import { clipFactor, clipGradientValues, gradientNorm, scaleGradients } from '../optimizers/gradients.ts';
+import type { Optimizer } from '../optimizers/optimizer.ts';
+import type { LossScaler } from '../precision/loss-scaler.ts';
+import type { StateDict, Stateful, StoredState } from '../stateful.ts';
+import { tf, type Tensor } from '../tensors.ts';
+import type { ClipOptions, StepOptions, StepResult } from './strategy.ts';
+
+/**
+ * Sums the gradients of `parameters` over all ranks in place, and returns the number of items of all ranks. Called once
+ * per optimizer when a window closes.
+ */
+export type Reduction = (parameters: readonly Parameter[], items: number) => Promise<number>;
+
+/**
+ * Micro-batches are added with the seed items × loss scale, so that a gradient in the window is the scaled sum over
+ * items; closing divides by the window's items × the loss scale, whatever the sizes of the micro-batches were.
+ *
+ * Several optimizers may step by one window, each for its own parameters; it empties with the next micro-batch after.
+ */
+export class GradientWindow implements Stateful {
+  #items = 0;
+  #microBatches = 0;
+  readonly #modules: Module[] = [];
+  /** Optimizers whose gradients are finished, with what was found. */
+  readonly #finished = new Map<Optimizer, number>();
+  readonly #closedFor = new Set<Optimizer>();
+  #snapshot: Tensor[] = [];
+
+  constructor(
+    readonly lossScaler: LossScaler,
+    readonly reduce: Reduction = (_parameters, items) => Promise.resolve(items),
+  ) {}
+
+  /** Items of the micro-batches so far (reviews; unmasked tokens for language modelling). */
+  get items(): number {
+    return this.#isOver ? 0 : this.#items;
+  }
+
+  get microBatches(): number {
+    return this.#isOver ? 0 : this.#microBatches;
+  }
+
+  /** Micro-batches that optimizers may step by: also those of a window that another optimizer has closed. */
+  get gathered(): number {
+    return this.#microBatches;
+  }
+
+  /** An open window is stored with the gradients of these modules. */
+  addModule(module: Module): void {
+    if (!this.#modules.includes(module)) this.#modules.push(module);
+  }
+
+  /**
+   * Forward and backward of one micro-batch. The number of items is `items`, else that of the output, else 1.
+   * @throws TensorloomError `BAD_OPTION` if it is not a whole number of at least 0, and what `backward` throws
+   */
+  add<T extends LossOutput>(module: Module, compute: () => T, items?: number, onParameterReady?: (parameter: Parameter) => void): T {
+    if (this.#isOver) this.#empty();
+    let counted = 0;
+    const output = backward(compute, {
+      parameters: module.parameters(),
+      seed: (result) => {
+        counted = items ?? (result instanceof tf.Tensor ? 1 : (result.items ?? 1));
+        if (!Number.isInteger(counted) || counted < 0)
+          throw new TensorloomError('BAD_OPTION', `A micro-batch has ${counted} items; it must be a whole number of at least 0.`);
+        return counted * this.lossScaler.scale;
+      },
+      ...(onParameterReady && { onParameterReady }),
+    });
+    this.#items += counted;
+    this.#microBatches++;
+    return output;
+  }
+
+  /**
+   * Finishes the gradients of `optimizer` (once): reduces, divides, unscales.
+   * @returns their global norm, which is not finite if any of them is not
+   */
+  async #finish(optimizer: Optimizer, normType: number, factorFor: (norm: number) => number = () => 1): Promise<number> {
+    const { parameters } = optimizer;
+    if (this.#finished.has(optimizer)) {
+      const norm = gradientNorm(parameters, normType);
+      if (Number.isFinite(norm)) scaleGradients(parameters, factorFor(norm));
+      return norm;
+    }
+    const items = await this.reduce(parameters, this.#items);
+    // Dividing and clipping are one pass over the gradients. Without items all gradients are zero.
+    const share = 1 / (Math.max(items, 1) * this.lossScaler.scale);
+    const norm = gradientNorm(parameters, normType) * share;
+    if (Number.isFinite(norm)) scaleGradients(parameters, share * factorFor(norm));
+    this.#finished.set(optimizer, norm);
+    return norm;
+  }
+
+  /**
+   * Finishes and clips the gradients of `optimizer` ahead of `close`.
+   * @returns the global norm before clipping
+   * @throws TensorloomError `BAD_OPTION` unless exactly one limit is given and is at least 0
+   */
+  async clip(optimizer: Optimizer, { clipNorm, clipValue, normType = 2 }: ClipOptions): Promise<number> {
+    if ((clipNorm === undefined) === (clipValue === undefined))
+      throw new TensorloomError('BAD_OPTION', `clipGradients takes either clipNorm or clipValue; got ${clipNorm === undefined ? 'neither' : 'both'}.`);
+    checkLimits({ clipNorm, clipValue });
+    const norm = await this.#finish(optimizer, normType, (found) => (clipNorm === undefined ? 1 : clipFactor(found, clipNorm)));
+    if (clipValue !== undefined && Number.isFinite(norm)) clipGradientValues(optimizer.parameters, clipValue);
+    return norm;
+  }
+
+  /**
+   * Finishes the gradients of `optimizer`, clips them, steps if they are finite, and zeroes them in any case.
+   * @throws TensorloomError `CONFLICTING_OPTIONS` for two limits at once
+   */
+  async close(optimizer: Optimizer, { clipNorm, clipValue, discard = false }: StepOptions): Promise<StepResult> {
+    if (clipNorm !== undefined && clipValue !== undefined)
+      throw new TensorloomError('CONFLICTING_OPTIONS', `A step clips by norm or by value; got both clipNorm ${clipNorm} and clipValue ${clipValue}.`);
+    checkLimits({ clipNorm, clipValue });
+    if (this.#microBatches === 0 || this.#closedFor.has(optimizer)) return { closed: false, stepped: false };
+    const norm = await this.#finish(optimizer, 2, (found) => (clipNorm === undefined ? 1 : clipFactor(found, clipNorm)));
+    const stepped = this.lossScaler.update(Number.isFinite(norm)) && Number.isFinite(norm) && !discard;
+    if (stepped) {
+      if (clipValue !== undefined) clipGradientValues(optimizer.parameters, clipValue);
+      optimizer.step();
+    }
+    optimizer.zeroGrad();
+    this.#closedFor.add(optimizer);
+    return { closed: true, stepped, gradientNorm: this.#finished.get(optimizer) ?? norm };
+  }
+
+  /** Forgets what is in the window and zeroes the modules' gradients. */
+  discard(): void {
+    for (const module of this.#modules) module.zeroGrad();
+    this.#empty();
+  }
+
+  /**
+   * Counts and, of an open window, the gradients: `N.NAME` (dense), or `N.NAME.rows` and `N.NAME.indices`, with N the
+   * number of the module. The tensors are valid until the next micro-batch or step.
+   */
+  stateDict(): StateDict {
+    this.#dropSnapshot();
+    const tensors: Record<string, Tensor> = {};
+    if (this.microBatches > 0)
+      for (const [name, { grad }] of this.#named()) {
+        if (grad instanceof RowSparse) {
+          const indices = tf.keep(tf.tensor1d(grad.indices, 'int32'));
+          this.#snapshot.push(indices);
+          tensors[`${name}.indices`] = indices;
+          tensors[`${name}.rows`] = grad.rows;
+        } else if (grad !== null) tensors[name] = grad;
+      }
+    return { tensors, values: { items: this.items, microBatches: this.microBatches } };
+  }
+
+  /**
+   * Replaces the window and the modules' gradients.
+   * @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then
+   */
+  loadStateDict({ tensors, values }: StoredState): void {
+    const { items, microBatches } = values;
+    const named = new Map(this.#named());
+    const problems: string[] = [];
+    if (typeof items !== 'number' || typeof microBatches !== 'number') problems.push('its counts are missing');
+    const gradients: [Parameter, () => Gradient][] = [];
+    for (const [key, stored] of tensors) {
+      if (key.endsWith('.indices')) continue;
+      const indices = tensors.get(key.replace(/\.rows$/, '.indices'));
+      const parameter = named.get(indices === undefined ? key : key.replace(/\.rows$/, ''));
+      const expected = indices === undefined ? parameter?.shape : [indices.shape[0] as number, ...(parameter?.shape.slice(1) ?? [])];
+      if (parameter === undefined) problems.push(`unexpected: ${key} (set up the modules before loading)`);
+      else if (!tf.util.arraysEqual([...stored.shape], [...(expected ?? [])])) problems.push(`shape of ${key}: stored [${stored.shape.join(', ')}], expected [${expected?.join(', ')}]`);
+      else
+        gradients.push([
+          parameter,
+          () => {
+            const values = tf.tensor(stored.read().data, [...stored.shape], 'float32');
+            return indices === undefined ? values : new RowSparse(indices.read().data as Int32Array, values, parameter.shape[0] as number);
+          },
+        ]);
+    }
+    if (problems.length > 0) throw new TensorloomError('BAD_CHECKPOINT', `The stored accumulation window does not fit:\n  ${problems.join('\n  ')}`);
+    this.discard();
+    for (const [parameter, create] of gradients) accumulateGradient(parameter, create());
+    this.#items = items as number;
+    this.#microBatches = microBatches as number;
+  }
+
+  get #isOver(): boolean {
+    return this.#closedFor.size > 0;
+  }
+
+  #empty(): void {
+    this.#items = this.#microBatches = 0;
+    this.#finished.clear();
+    this.#closedFor.clear();
+    this.#dropSnapshot();
+  }
+
+  #dropSnapshot(): void {
+    for (const tensor of this.#snapshot) tensor.dispose();
+    this.#snapshot = [];
+  }
+
+  *#named(): Generator<[string, Parameter]> {
+    for (const [i, module] of this.#modules.entries()) for (const [name, parameter] of module.namedParameters()) yield [`${i}.${name}`, parameter];
+  }
+}
+
+function checkLimits(limits: Readonly<Record<string, number | undefined>>): void {
+  for (const [name, limit] of Object.entries(limits))
+    if (limit !== undefined && !(limit >= 0)) throw new TensorloomError('BAD_OPTION', `${name} is ${limit}; it must be at least 0.`);
+}
+
