@@ -35,7 +35,7 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   requireSameLabels(trained.labelNames, data.labelNames, data.name);
   const part = data[request.part];
   const loader = createEvaluationLoader(part, { evalBatchSize: config.evalBatchSize, maxLength: trained.maxLength }, trained.padding);
-  const batches = fabric.setupDataLoader(loader);
+  const batches = fabric.setupDataLoader(loader, { training: false });
   const started = performance.now();
   const result = await evaluate(trained.model, batches, (done) => progress.counting(`evaluating ${request.part}`, done, part.length));
   const seconds = (performance.now() - started) / 1000;

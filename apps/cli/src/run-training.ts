@@ -1,5 +1,5 @@
 /** `tensorloom train`: puts a run together, hands it to the loop in train.ts, evaluates, saves and reports. */
-import { TensorloomError, type JsonObject } from '@tensorloom/core';
+import { isCompleteCheckpoint, TensorloomError, type JsonObject } from '@tensorloom/core';
 import { namedOptions, type ResolvedConfig } from './config/resolve.ts';
 import { flagName, optionKeys } from './config/schema.ts';
 import { evaluate } from './evaluate.ts';
@@ -50,19 +50,20 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const length = runLength(trainLoader.length as number, config);
   const schedule = createSchedule(config, optimizer, length.steps);
   const trainBatches = fabric.setupDataLoader(trainLoader);
-  const validationBatches = fabric.setupDataLoader(prepared.validationLoader);
-  const testBatches = fabric.setupDataLoader(prepared.testLoader);
+  const validationBatches = fabric.setupDataLoader(prepared.validationLoader, { training: false });
+  const testBatches = fabric.setupDataLoader(prepared.testLoader, { training: false });
   const parameterCount = model.parameterCount();
   progress.line(`model ${config.model}: ${parameterCount.toLocaleString('en-US')} parameters | ${length.steps} steps, ${length.microBatches} micro-batches | run folder ${folder.path}`);
 
-  const stateful = { model, optimizer, schedule, loader: trainLoader };
+  const stateful = { model, optimizer, schedule, loader: trainBatches };
   let state = new TrainingState();
   if (resumed !== undefined) {
-    const rest = await fabric.load(resumed.checkpoint, stateful);
+    const checkpoint = await newestComplete(resumed.checkpoints, progress);
+    const rest = await fabric.load(checkpoint, stateful);
     if (rest.dataDigest !== prepared.dataDigest)
-      throw new TensorloomError('BAD_CHECKPOINT', `The training data are not those that ${resumed.checkpoint} was trained on. Give the same data, or start a new run.`);
+      throw new TensorloomError('BAD_CHECKPOINT', `The training data are not those that ${checkpoint} was trained on. Give the same data, or start a new run.`);
     state = TrainingState.fromJson(rest.run as JsonObject);
-    progress.line(`resumed from ${resumed.checkpoint}: epoch ${state.epoch + 1}, step ${state.step}, micro-batch ${state.microBatches}`);
+    progress.line(`resumed from ${checkpoint}: epoch ${state.epoch + 1}, step ${state.step}, micro-batch ${state.microBatches}`);
   }
   const secondsBefore = state.secondsBefore;
   const elapsedSeconds = (): number => secondsBefore + (performance.now() - started) / 1000;
@@ -116,6 +117,15 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     progress.stop();
     signals.close();
   }
+}
+
+/** The newest checkpoint whose files are whole; says which ones are not. */
+async function newestComplete(checkpoints: readonly string[], progress: Progress): Promise<string> {
+  for (const path of checkpoints) {
+    if (await isCompleteCheckpoint(path, true)) return path;
+    progress.line(`${path} is damaged; an older one is taken`);
+  }
+  throw new TensorloomError('BAD_CHECKPOINT', `None of the checkpoints is whole: ${checkpoints.join(', ')}. Start the run again.`);
 }
 
 /** Says which options hold and who chose them. */

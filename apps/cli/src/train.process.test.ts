@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listCheckpoints } from './run/checkpoints.ts';
@@ -155,6 +155,18 @@ describe.each(hasTensorflow ? ['wasm', 'tensorflow'] : ['wasm'])('train on %s', 
       const whole = finalState('whole');
       expect(finalState(run)).toEqual(whole);
     });
+  });
+
+  test('a damaged checkpoint is noticed, and the one before it taken', async () => {
+    cpSync(place.path('runs', 'whole'), place.path('runs', 'damaged'), { recursive: true });
+    const newest = checkpointsOf('damaged')[0] as string;
+    const bytes = readFileSync(join(newest, 'model.safetensors'));
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+    writeFileSync(join(newest, 'model.safetensors'), bytes);
+    const { code, stdout } = await place.run(['train', '--resume=runs/damaged']);
+    expect(stdout).toMatch(/step-000040-micro-batch-000154 is damaged; an older one is taken/);
+    expect(code).toBe(0);
+    expect(finalState('damaged')).toEqual(finalState('whole'));
   });
 
   test('resuming with another learning rate is refused by name', async () => {

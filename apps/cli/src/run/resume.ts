@@ -11,8 +11,8 @@ import { RunFolder } from './run-folder.ts';
 export interface ResumedRun {
   readonly folder: RunFolder;
   readonly resolved: ResolvedConfig;
-  /** Path of the checkpoint to go on from. */
-  readonly checkpoint: string;
+  /** Paths of the checkpoints, the newest first; at least one. */
+  readonly checkpoints: readonly string[];
 }
 
 /** These change what is reported, kept or how fast it goes, never what is learnt. The data are checked by their digest. */
@@ -35,11 +35,11 @@ export function openRun(path: string, sources: ConfigSources): ResumedRun {
   const given = explicitOptions(readSources(sources));
   const changes: PartialRunConfig = { ...given, ...absolutePaths(given) };
   refuseChanges(recorded, changes, folder);
-  const checkpoint = listCheckpoints(folder.checkpoints)[0];
-  if (checkpoint === undefined)
+  const checkpoints = listCheckpoints(folder.checkpoints);
+  if (checkpoints.length === 0)
     throw new UsageError(`${folder.path} has no complete checkpoint to go on from. Start the run again, with --config=${folder.configYaml} for its options.`);
   const config = runSchema.parse({ ...recorded, ...changes });
-  return { folder, checkpoint, resolved: { config, origins, recipe: 'the options of the run that is resumed' } };
+  return { folder, checkpoints, resolved: { config, origins, recipe: 'the options of the run that is resumed' } };
 }
 
 function refuseChanges(recorded: PartialRunConfig, changes: PartialRunConfig, folder: RunFolder): void {

@@ -73,7 +73,7 @@ describe('resume', () => {
     const run = recorded({ lr: 3e-4 });
     const opened = openRun(run.path, { flags: {} });
     expect(opened.resolved.config).toMatchObject({ lr: 3e-4, data: 'quickstart' });
-    expect(opened.checkpoint).toBe(join(run.checkpoints, checkpointName(2, 8)));
+    expect(opened.checkpoints).toEqual([join(run.checkpoints, checkpointName(2, 8))]);
   });
   test('refuses every option that would make it another run, by name, and says what was recorded', () => {
     const run = recorded();
