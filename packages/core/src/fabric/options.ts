@@ -54,9 +54,7 @@ const oneOrMany = z.union([z.array(object), object], 'expected an object or a li
 
 const schema = z.strictObject({
   accelerator: nameOrInstance.optional(),
-  devices: z
-    .union([count, z.literal('auto'), z.array(z.int().min(0)).min(1)], "expected a number of devices, 'auto' or a list of device indices")
-    .optional(),
+  devices: z.custom(isDevices, "expected a number of devices, 'auto' or a list of device indices").optional(),
   numNodes: count.optional(),
   strategy: nameOrInstance.optional(),
   strategyOptions: z.record(z.string(), z.unknown(), 'expected an object').optional(),
@@ -94,6 +92,11 @@ export function resolveOptions(given: FabricOptions, environment: Readonly<Recor
     plugins: given.plugins ?? [],
     maxSkippedSteps: given.maxSkippedSteps ?? 10,
   };
+}
+
+function isDevices(value: unknown): boolean {
+  const whole = (number: unknown, atLeast: number): boolean => Number.isInteger(number) && (number as number) >= atLeast;
+  return value === 'auto' || whole(value, 1) || (Array.isArray(value) && value.length > 0 && value.every((index) => whole(index, 0)));
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {

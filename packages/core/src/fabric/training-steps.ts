@@ -20,12 +20,14 @@ export interface TrainingCounts {
   skippedSteps: number;
   /** Of those, the ones since the last step taken that no loss scale explains. */
   skippedInARow: number;
-  /** The open window had a loss that was not finite (1 or 0). */
+  /** The window had a loss that was not finite (1 or 0). */
   windowSpoiled: number;
+  /** An optimizer has closed the window: the next micro-batch opens another (1 or 0). */
+  windowClosed: number;
 }
 
 export class TrainingSteps implements Stateful {
-  readonly counts: TrainingCounts = { microBatches: 0, steps: 0, skippedSteps: 0, skippedInARow: 0, windowSpoiled: 0 };
+  readonly counts: TrainingCounts = { microBatches: 0, steps: 0, skippedSteps: 0, skippedInARow: 0, windowSpoiled: 0, windowClosed: 0 };
   lastStep: StepResult | undefined;
   readonly #strategy: Strategy;
   readonly #lossScaler: LossScaler;
@@ -62,6 +64,7 @@ export class TrainingSteps implements Stateful {
       lossTensor.dispose();
       // What the closure made is ours to free; what it only passed on (its batch) is not.
       if (!(output instanceof tf.Tensor)) this.#extras = tensorsIn({ ...output, loss }).filter((tensor) => tensor.id > firstId && !tensor.kept);
+      this.#openWindow();
       this.counts.microBatches++;
       if (!Number.isFinite(loss)) this.counts.windowSpoiled = 1;
       for (const [optimizer, count] of this.#pending) this.#pending.set(optimizer, count + 1);
@@ -84,7 +87,7 @@ export class TrainingSteps implements Stateful {
     this.lastStep = result;
     if (!result.closed) return result;
     this.#pending.set(optimizer, 0);
-    if ([...this.#pending.values()].every((count) => count === 0)) this.counts.windowSpoiled = 0;
+    this.counts.windowClosed = 1;
     if (result.stepped) {
       this.counts.steps++;
       this.counts.skippedInARow = 0;
@@ -121,6 +124,14 @@ export class TrainingSteps implements Stateful {
       this.counts[key] = count;
     }
     [...this.#pending.keys()].forEach((optimizer, index) => this.#pending.set(optimizer, Number(pending[index] ?? 0)));
+  }
+
+  /** With the first micro-batch after a step, what other optimizers have left of the old window is gone. */
+  #openWindow(): void {
+    if (this.counts.windowClosed === 0) return;
+    this.counts.windowClosed = 0;
+    this.counts.windowSpoiled = 0;
+    for (const optimizer of this.#pending.keys()) this.#pending.set(optimizer, 0);
   }
 
   #freeExtras(): void {
