@@ -1,6 +1,7 @@
 /** From the data of a case to the product's own pieces: model, optimizer, batches, Fabric. */
-import { Adam, AdamW, Fabric, SGD, type Optimizer, type Parameter, type StoredTensor } from '@tensorloom/core';
-import { BloomForCausalLM, BloomForSequenceClassification, type BloomConfig } from '@tensorloom/models';
+import { Adam, AdamW, Fabric, SGD, tf, toDevice, type FabricModule, type Module, type Optimizer, type Parameter, type Scalar, type StoredTensor, type Tensor } from '@tensorloom/core';
+import { BloomForCausalLM, BloomForSequenceClassification, type BloomConfig, type BloomInputs } from '@tensorloom/models';
+import type { CaseBatch } from './case-batches.ts';
 import type { OptimizerRun } from './case-schema.ts';
 import type { Algorithm } from './model-case.ts';
 import '@tensorloom/strategies';
@@ -23,29 +24,46 @@ export async function launchFabric(device: VerifyDevice, accumulate: number): Pr
   return fabric;
 }
 
+/** What both models have in common. */
+export interface CaseModel extends Module {
+  readonly transformer: BloomForCausalLM['transformer'];
+  forward(inputs: BloomInputs): { readonly logits: Tensor; readonly loss?: Scalar; readonly items?: number };
+}
+
 /** A model with the case's initial weights. */
-export function buildModel(
-  config: BloomConfig,
-  head: 'classification' | 'causal-lm',
-  weights: ReadonlyMap<string, StoredTensor>,
-): BloomForSequenceClassification | BloomForCausalLM {
+export function buildModel(config: BloomConfig, head: 'classification' | 'causal-lm', weights: ReadonlyMap<string, StoredTensor>): CaseModel {
   const options = { emptyInit: true };
   const model = head === 'classification' ? new BloomForSequenceClassification(config, options) : new BloomForCausalLM(config, options);
   model.loadStateDict({ tensors: weights, values: {} });
   return model;
 }
 
+/** Forward and backward of one micro-batch with labels. */
+export async function runMicroBatch(fabric: Fabric, model: FabricModule<CaseModel>, batch: CaseBatch): Promise<{ loss: number; items: number }> {
+  const { inputIds, attentionMask, labels } = batch;
+  const inputs: BloomInputs = toDevice({ inputIds, attentionMask, ...(labels === undefined ? {} : { labels }) });
+  const { loss, items } = await fabric.backward(model, () => withLoss(model.forward(inputs)));
+  tf.dispose(Object.values(inputs));
+  return { loss, items };
+}
+
+function withLoss({ loss, items }: ReturnType<CaseModel['forward']>): { loss: Scalar; items: number } {
+  if (loss === undefined || items === undefined) throw new TypeError('The model gave no loss for inputs with labels.');
+  return { loss, items };
+}
+
 /** An optimizer with the case's hyper-parameters; those it does not name are PyTorch's defaults. */
 export function buildOptimizer(algorithm: Algorithm, options: Omit<OptimizerRun, 'optimizer'>, parameters: readonly Parameter[]): Optimizer {
-  const { lr, betas, eps, weight_decay: weightDecay, momentum, nesterov } = options;
+  const { lr, betas, eps, weight_decay: weightDecay, momentum, dampening, nesterov } = options;
   if (algorithm === 'sgd')
     return new SGD(parameters, {
       lr,
       ...(momentum === undefined ? {} : { momentum }),
+      ...(dampening === undefined ? {} : { dampening }),
       ...(nesterov === undefined ? {} : { nesterov }),
       ...(weightDecay === undefined ? {} : { weightDecay }),
     });
-  const shared = { lr, ...(betas === undefined ? {} : { betas }), ...(eps === undefined ? {} : { eps }) };
+  const shared = { lr, ...(betas === undefined ? {} : { betas }), ...(eps === undefined ? {} : { epsilon: eps }) };
   if (algorithm === 'adam') return new Adam(parameters, { ...shared, ...(weightDecay === undefined ? {} : { weightDecay }) });
-  return new AdamW(parameters, { ...shared, weightDecay: weightDecay ?? 0.01 });
+  return new AdamW(parameters, { ...shared, ...(weightDecay === undefined ? {} : { weightDecay }) });
 }

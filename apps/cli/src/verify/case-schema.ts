@@ -13,6 +13,7 @@ export const optimizerRunSchema = z.strictObject({
   eps: z.number().min(0).optional(),
   weight_decay: z.number().min(0).optional(),
   momentum: z.number().min(0).optional(),
+  dampening: z.number().optional(),
   nesterov: z.boolean().optional(),
   /** Micro-batches in each step's window (default 1). */
   micro_batches_per_step: size.optional(),

@@ -26,10 +26,12 @@ export function copyCases(source: string, ...cases: readonly string[]): string {
   return folder;
 }
 
-/** Rewrites a JSON file. */
-export function editJson(file: string, edit: (json: Record<string, never>) => unknown): void {
-  const json = JSON.parse(readFileSync(file, 'utf8')) as Record<string, never>;
-  writeFileSync(file, JSON.stringify(edit(json) ?? json));
+/** The sections of a case's JSON. */
+export type CaseJson = Record<string, Record<string, unknown>>;
+
+/** Rewrites the JSON file of a case with what `edit` returns. */
+export function editJson(file: string, edit: (json: CaseJson) => unknown): void {
+  writeFileSync(file, JSON.stringify(edit(JSON.parse(readFileSync(file, 'utf8')) as CaseJson)));
 }
 
 /** Rewrites a safetensors file: `edit` changes, adds and removes tensors of the map. */

@@ -42,6 +42,8 @@ export interface ModelCase {
   readonly batch: number;
   readonly seq: number;
   readonly optimizers: readonly OptimizerSection[];
+  /** What the case has that is not compared with anything. */
+  readonly notes: readonly string[];
 }
 
 /** @throws TensorloomError `BAD_FILE` naming the file and the key */
@@ -57,7 +59,7 @@ export function readModelCase(name: string, jsonFile: string, value: unknown, te
       if (!OWN_GROUPS.includes(group) && json.optimizers[group] === undefined)
         throw badCase(jsonFile, `optimizers.${group}`, `missing, though ${tensorsFile} has tensors ${group}/…`);
     const head = weights.has('score.weight') ? 'classification' : 'causal-lm';
-    const read: ModelCase = { kind: 'model', name, jsonFile, json, config, tensors, weights, head, ...inputs, optimizers };
+    const read: ModelCase = { kind: 'model', name, jsonFile, json, config, tensors, weights, head, ...inputs, optimizers, notes: notesOn(name, json, optimizers) };
     checkReferences(read);
     return read;
   } catch (error) {
@@ -106,7 +108,7 @@ function readSection(
   const algorithm = options.optimizer ?? ALGORITHMS.find((name) => name === tag);
   if (algorithm === undefined)
     throw badCase(jsonFile, `optimizers.${tag}.optimizer`, `missing, and '${tag}' is none of ${ALGORITHMS.join(', ')}`);
-  for (const name of algorithm === 'sgd' ? (['betas', 'eps'] as const) : (['momentum', 'nesterov'] as const))
+  for (const name of algorithm === 'sgd' ? (['betas', 'eps'] as const) : (['momentum', 'dampening', 'nesterov'] as const))
     if (options[name] !== undefined && options[name] !== 0 && options[name] !== false)
       throw badCase(jsonFile, `optimizers.${tag}.${name}`, `not a hyper-parameter of ${algorithm}`);
   const losses = list(json, jsonFile, `${tag}_losses`);
@@ -130,6 +132,18 @@ function list(json: ModelCaseJson, jsonFile: string, key: string): number[] | un
   if (value === undefined) return undefined;
   if (!Array.isArray(value)) throw badCase(jsonFile, `scalars.${key}`, 'expected a list of numbers');
   return value;
+}
+
+function notesOn(name: string, json: ModelCaseJson, optimizers: readonly OptimizerSection[]): string[] {
+  const compared = ['loss', ...optimizers.flatMap(({ tag }) => [`${tag}_losses`, `${tag}_norms`])];
+  return [
+    ...Object.keys(json.optimizers)
+      .filter((tag) => optimizers.every((section) => section.tag !== tag))
+      .map((tag) => `${name}: optimizers.${tag} was not run: there are no tensors ${tag}/… and no scalars.${tag}_losses to compare with`),
+    ...Object.keys(json.scalars)
+      .filter((key) => !compared.includes(key))
+      .map((key) => `${name}: scalars.${key} was not compared: it belongs to no optimizer run`),
+  ];
 }
 
 /** Every reference tensor must have something to be compared with, and there must be one. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tf, TensorloomError, type Tensor } from '@tensorloom/core';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { BLOOM_CASES, copyCases, DATA_CASES, editJson, editTensors, FURTHER_CASES, TRAIN_RUN } from './fixtures.testing.ts';
+import { BLOOM_CASES, type CaseJson, copyCases, DATA_CASES, editJson, editTensors, FURTHER_CASES, TRAIN_RUN } from './fixtures.testing.ts';
 import { closeCases, readReferenceFolder, type ReferenceCase } from './reference-folder.ts';
 
 const folders: string[] = [];
@@ -74,9 +74,7 @@ describe('a folder of reference cases', () => {
 
   it('takes the number of steps from the losses', () => {
     const folder = folderOf('tiny');
-    editJson(join(folder, 'tiny.json'), (json) => {
-      (json['scalars'] as Record<string, number[]>)['accumulate_losses'] = [1, 2, 3, 4];
-    });
+    editJson(join(folder, 'tiny.json'), (json) => ({ ...json, scalars: { ...json['scalars'], accumulate_losses: [1, 2, 3, 4] } }));
     const [only] = read(folder);
     const runs = only?.kind === 'model' ? only.optimizers.map(({ tag, algorithm, steps, accumulate }) => [tag, algorithm, steps, accumulate]) : [];
     expect(runs).toContainEqual(['accumulate', 'adam', 1, 4]);
@@ -84,8 +82,19 @@ describe('a folder of reference cases', () => {
   });
 });
 
+it('a case says what of it is not compared with anything', () => {
+  const folder = folderOf('tiny');
+  editJson(join(folder, 'tiny.json'), (json) => ({
+    ...json,
+    optimizers: { ...json['optimizers'], spare: { optimizer: 'sgd', lr: 1 } },
+    scalars: { ...json['scalars'], accuracy: 1 },
+  }));
+  const [only] = read(folder);
+  expect(only?.kind === 'model' && only.notes).toEqual([expect.stringContaining('optimizers.spare'), expect.stringContaining('scalars.accuracy')]);
+});
+
 describe('a malformed case names the file and the key', () => {
-  it.each<[string, (json: Record<string, Record<string, unknown>>) => unknown, RegExp]>([
+  it.each<[string, (json: CaseJson) => unknown, RegExp]>([
     ['no config', (json) => ({ ...json, config: undefined }), /tiny\.json: config: /],
     ['a config that does not fit together', (json) => ({ ...json, config: { ...json['config'], n_head: 5 } }), /tiny\.json: config.*n_head 5/s],
     ['a config of another size than the weights', (json) => ({ ...json, config: { ...json['config'], n_layer: 3 } }), /weights\/transformer\.h\.2\.[a-z_.]+: missing/],
@@ -100,7 +109,7 @@ describe('a malformed case names the file and the key', () => {
     ['another sequence length than the inputs', (json) => ({ ...json, seq: 20 }), /tiny\.json: seq: says 20/],
   ])('%s', (_, edit, message) => {
     const folder = folderOf('tiny');
-    editJson(join(folder, 'tiny.json'), edit as never);
+    editJson(join(folder, 'tiny.json'), edit);
     expect(problemOf(folder)).toMatch(message);
   });
 

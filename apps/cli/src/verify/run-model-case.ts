@@ -1,8 +1,8 @@
 /** Runs a model case: forward and gradients of micro-batch 0, then each optimizer run, through Fabric as a user would. */
-import { RowSparse, tf, toDevice, type Fabric, type Parameter, type StoredTensor } from '@tensorloom/core';
+import { RowSparse, tf, toDevice, type Parameter, type StoredTensor } from '@tensorloom/core';
 import { activationBound, gradientBound, lossBound } from './bounds.ts';
 import { readBatches, type CaseBatch } from './case-batches.ts';
-import { buildModel, launchFabric, type VerifyDevice } from './case-model.ts';
+import { buildModel, launchFabric, runMicroBatch, type VerifyDevice } from './case-model.ts';
 import { Comparison, largest, type Check } from './comparison.ts';
 import type { ModelCase } from './model-case.ts';
 import { runOptimizerSection } from './run-optimizer.ts';
@@ -11,31 +11,33 @@ import { runOptimizerSection } from './run-optimizer.ts';
 export async function runModelCase(read: ModelCase, device: VerifyDevice): Promise<Check[]> {
   const batches = readBatches(read);
   const first = batches[0] as CaseBatch;
-  const comparisons = runForward(read, first, await launchFabric(device, 1));
-  const wantsGradients = first.labels !== undefined;
-  const gradients = wantsGradients ? await gradientsOf(read, first, device, comparisons) : new Map<string, Float32Array>();
+  const comparisons = await runForward(read, first, device);
+  const gradients = first.labels !== undefined ? await gradientsOf(read, first, device, comparisons) : new Map<string, Float32Array>();
   for (const section of read.optimizers) comparisons.push(...(await runOptimizerSection(read, section, batches, gradients, device)));
   return comparisons.flatMap((comparison) => comparison.check() ?? []);
 }
 
 /** Logits and last hidden state, without recording. */
-function runForward(read: ModelCase, batch: CaseBatch, fabric: Fabric): Comparison[] {
-  const names = [...read.tensors.group('forward').keys()];
+async function runForward(read: ModelCase, batch: CaseBatch, device: VerifyDevice): Promise<Comparison[]> {
+  const names = [...read.tensors.group('forward').keys()].sort();
   if (names.length === 0) return [];
-  const model = buildModel(read.config, read.head, read.weights);
-  const comparisons = tf.tidy(() => {
-    const { inputIds, attentionMask } = toDevice({ inputIds: batch.inputIds, attentionMask: batch.attentionMask });
-    return fabric.autocast(() =>
-      names.sort().map((name) => {
-        const result = name === 'logits' ? model.forward({ inputIds, attentionMask }).logits : model.transformer.forward(inputIds, attentionMask);
-        const expected = read.tensors.read(`forward/${name}`).data;
-        const comparison = new Comparison(read.name, name.replaceAll('_', ' '));
-        comparison.tensor(`forward/${name}`, result.dataSync(), expected, activationBound(largest(expected)));
-        return comparison;
-      }),
+  const fabric = await launchFabric(device, 1);
+  const raw = buildModel(read.config, read.head, read.weights);
+  const model = await fabric.setupModule(raw);
+  const { inputIds, attentionMask } = toDevice({ inputIds: batch.inputIds, attentionMask: batch.attentionMask });
+  const compare = (name: string): Comparison => {
+    const result = tf.tidy(() =>
+      name === 'logits' ? model.forward({ inputIds, attentionMask }).logits : fabric.autocast(() => raw.transformer.forward(inputIds, attentionMask)),
     );
-  });
-  model.dispose();
+    const expected = read.tensors.read(`forward/${name}`).data;
+    const comparison = new Comparison(read.name, name.replaceAll('_', ' '));
+    comparison.tensor(`forward/${name}`, result.dataSync(), expected, activationBound(largest(expected)));
+    result.dispose();
+    return comparison;
+  };
+  const comparisons = names.map(compare);
+  tf.dispose([inputIds, attentionMask]);
+  raw.dispose();
   return comparisons;
 }
 
@@ -43,16 +45,9 @@ function runForward(read: ModelCase, batch: CaseBatch, fabric: Fabric): Comparis
 async function gradientsOf(read: ModelCase, batch: CaseBatch, device: VerifyDevice, comparisons: Comparison[]): Promise<Map<string, Float32Array>> {
   // A window of two stays open after one micro-batch, so that its gradients can be looked at.
   const fabric = await launchFabric(device, 2);
-  const model = fabric.setupModule(buildModel(read.config, read.head, read.weights));
-  const inputs = toDevice(batch);
-  let items = 0;
-  const { loss } = await fabric.backward(model, () => {
-    const output = model.forward(inputs as never);
-    items = output.items ?? 1;
-    return output as { loss: typeof output.loss & object; items: number };
-  });
+  const model = await fabric.setupModule(buildModel(read.config, read.head, read.weights));
+  const { loss, items } = await runMicroBatch(fabric, model, batch);
   const gradients = new Map([...model.namedParameters()].map(([name, parameter]) => [name, readGradient(parameter, items)]));
-  tf.dispose(inputs as never);
   model.dispose();
   const expectedLoss = read.json.scalars['loss'];
   if (typeof expectedLoss === 'number') {

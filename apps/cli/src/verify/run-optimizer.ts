@@ -1,8 +1,7 @@
 /** One optimizer run of a model case: steps of accumulated micro-batches, then the parameters. */
-import { toDevice, tf } from '@tensorloom/core';
 import { lossBound, MOVING_GRADIENT, normBound, PARAMETER_ABSOLUTE, stillParameterBound } from './bounds.ts';
 import type { CaseBatch } from './case-batches.ts';
-import { buildModel, buildOptimizer, launchFabric, type VerifyDevice } from './case-model.ts';
+import { buildModel, buildOptimizer, launchFabric, runMicroBatch, type VerifyDevice } from './case-model.ts';
 import { Comparison } from './comparison.ts';
 import type { ModelCase, OptimizerSection } from './model-case.ts';
 
@@ -29,11 +28,8 @@ export async function runOptimizerSection(
   const losses: number[] = [];
   const norms: number[] = [];
   for (const batch of batches.slice(0, steps * accumulate)) {
-    const inputs = toDevice(batch);
-    const { loss } = await fabric.backward(model, () => model.forward(inputs as never) as never) as unknown as { loss: number };
-    losses.push(loss);
+    losses.push((await runMicroBatch(fabric, model, batch)).loss);
     if (await fabric.step(optimizer, clip)) norms.push(fabric.lastStep?.gradientNorm ?? NaN);
-    tf.dispose(inputs as never);
   }
   const result = [
     compareScalars(read.name, tag, 'losses', losses, section.losses, lossBound),

@@ -1,9 +1,8 @@
 /** Runs a train-run case: the whole fine-tuning run, with the loaders, strategy and optimizer that training uses. */
-import { tf, toDevice, type HostTensor, type Tensor } from '@tensorloom/core';
+import { tf, toDevice } from '@tensorloom/core';
 import { DataLoader, textCollator, type TextBatch, type TokenizedText } from '@tensorloom/data';
-import type { BloomForSequenceClassification } from '@tensorloom/models';
 import { RUN_ACCURACY, RUN_FIRST, RUN_LAST } from './bounds.ts';
-import { buildModel, buildOptimizer, launchFabric, type VerifyDevice } from './case-model.ts';
+import { buildModel, buildOptimizer, launchFabric, runMicroBatch, type CaseModel, type VerifyDevice } from './case-model.ts';
 import { Comparison, type Check } from './comparison.ts';
 import type { Reviews, TrainRunCase } from './train-run-case.ts';
 
@@ -14,7 +13,7 @@ export async function runTrainRunCase(read: TrainRunCase, device: VerifyDevice, 
   const { json } = read;
   const comparisons: Comparison[] = [];
   const fabric = await launchFabric(device, json.accumulate);
-  const [model, optimizer] = await fabric.setup(buildModel(read.config, 'classification', read.weights) as BloomForSequenceClassification, (parameters) =>
+  const [model, optimizer] = await fabric.setup(buildModel(read.config, 'classification', read.weights), (parameters) =>
     buildOptimizer(json.optimizer.name, json.optimizer, parameters),
   );
   const evaluate = async (key: 'eval_accuracy_before' | 'eval_accuracy_after'): Promise<void> => {
@@ -28,13 +27,11 @@ export async function runTrainRunCase(read: TrainRunCase, device: VerifyDevice, 
   const losses: number[] = [];
   for await (const batch of loader(read.training, json.micro_batch, read.padId)) {
     if (losses.length === json.losses.length) break;
-    const inputs = onDevice(batch);
-    const { loss } = await fabric.backward(model, () => model.forward(inputs));
+    const { loss } = await runMicroBatch(fabric, model, batch);
     await fabric.step(optimizer, {
       ...(json.optimizer.max_norm === undefined ? {} : { clipNorm: json.optimizer.max_norm }),
       ...(json.optimizer.max_value === undefined ? {} : { clipValue: json.optimizer.max_value }),
     });
-    tf.dispose(inputs);
     losses.push(loss);
     if (losses.length % PROGRESS_EVERY === 0) progress(`${read.name}: ${losses.length} of ${json.losses.length} micro-batches, loss ${loss.toFixed(4)}`);
   }
@@ -57,15 +54,15 @@ function compareLosses(read: TrainRunCase, losses: readonly number[]): Compariso
 }
 
 /** The share of reviews whose largest logit is that of their label. */
-async function accuracyOf(model: BloomForSequenceClassification, reviews: Reviews, read: TrainRunCase): Promise<number> {
+async function accuracyOf(model: CaseModel, reviews: Reviews, read: TrainRunCase): Promise<number> {
   model.eval();
   let correct = 0;
   for await (const batch of loader(reviews, read.json.eval_batch, read.padId)) {
-    const { labels, ...inputs } = onDevice(batch);
-    const predicted = tf.tidy(() => tf.argMax(model.forward(inputs).logits, 1));
+    const { labels, inputIds, attentionMask } = toDevice({ labels: batch.labels, inputIds: batch.inputIds, attentionMask: batch.attentionMask });
+    const predicted = tf.tidy(() => tf.argMax(model.forward({ inputIds, attentionMask }).logits, 1));
     const [actual, wanted] = [predicted.dataSync(), labels.dataSync()];
     for (let i = 0; i < wanted.length; i++) correct += Number(wanted[i] === actual[i]);
-    tf.dispose([predicted, labels, ...Object.values(inputs)]);
+    tf.dispose([predicted, labels, inputIds, attentionMask]);
   }
   model.train();
   return correct / reviews.labels.length;
@@ -78,11 +75,6 @@ function loader(reviews: Reviews, batchSize: number, padId: number): DataLoader<
     get: (index: number): TokenizedText => ({ ids: reviews.ids[index] as Int32Array, label: reviews.labels[index] as number }),
   };
   return new DataLoader<TokenizedText, TextBatch>(dataSet, { batchSize, collate: textCollator({ padId }) });
-}
-
-function onDevice(batch: TextBatch): { inputIds: Tensor; attentionMask: Tensor; labels: Tensor } {
-  const { inputIds, attentionMask, labels }: Record<'inputIds' | 'attentionMask' | 'labels', HostTensor> = batch;
-  return toDevice({ inputIds, attentionMask, labels });
 }
 
 function mean(values: readonly number[]): number {
