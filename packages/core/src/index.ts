@@ -22,6 +22,9 @@ export { Adam, AdamW, type AdamGroup, type AdamOptions } from './optimizers/adam
 export { SGD, type SGDGroup, type SGDOptions } from './optimizers/sgd.ts';
 export { LearningRateSchedule, schedules, type ScheduleFactor, type ScheduleOptions } from './optimizers/schedules.ts';
 export { clipGradients, gradientNorm, scaleGradients } from './optimizers/gradients.ts';
+export { Metric } from './metrics/metric.ts';
+export { Accuracy } from './metrics/accuracy.ts';
+export { Mean, Perplexity } from './metrics/mean.ts';
 export { GradientWindow, type Reduction } from './strategies/gradient-window.ts';
 export { refuseUnknownOptions, SingleDeviceStrategy } from './strategies/single-device.ts';
 
@@ -50,6 +53,7 @@ export {
 export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';
 export { writeFileAtomically, writeFolderAtomically, removeLeftovers, type ByteSink, type WrittenFile } from './checkpoints/atomic-write.ts';
 export type { CheckpointContent, CheckpointIO, OpenedCheckpoint } from './checkpoints/checkpoint-io.ts';
+export { completeCheckpoints, newestCompleteCheckpoint, pruneCheckpoints } from './checkpoints/retention.ts';
 export { CheckpointFolderIO, isCompleteCheckpoint } from './checkpoints/checkpoint-folder.ts';
 export { RandomGenerator, globalRandom, seedEverything } from './random.ts';
 
@@ -64,4 +68,7 @@ export type { BackwardResult, TrainingCounts } from './fabric/training-steps.ts'
 export type { CheckpointState, SaveFilter } from './fabric/checkpointing.ts';
 export type { Gathered, Reducible } from './fabric/collectives.ts';
 export type { Logger } from './loggers/logger.ts';
+export { CsvLogger, type CsvLoggerOptions } from './loggers/csv-logger.ts';
+export { Throughput, type ThroughputOptions, type ThroughputRates, type ThroughputSample } from './throughput/throughput.ts';
+export { ThroughputMonitor, type BatchWork, type ThroughputMonitorOptions } from './throughput/throughput-monitor.ts';
 export type { Callback } from './callbacks/callback.ts';

@@ -170,8 +170,9 @@ export class GradientWindow implements Stateful {
     const gradients: [Parameter, () => Gradient][] = [];
     for (const [key, stored] of tensors) {
       if (key.endsWith('.indices')) continue;
-      const indices = tensors.get(key.replace(/\.rows$/, '.indices'));
-      const parameter = named.get(indices === undefined ? key : key.replace(/\.rows$/, ''));
+      const table = key.endsWith('.rows') ? key.slice(0, -'.rows'.length) : null;
+      const indices = table === null ? undefined : tensors.get(`${table}.indices`);
+      const parameter = named.get(indices === undefined ? key : (table as string));
       const expected = indices === undefined ? parameter?.shape : [indices.shape[0] as number, ...(parameter?.shape.slice(1) ?? [])];
       if (parameter === undefined) problems.push(`unexpected: ${key} (set up the modules before loading)`);
       else if (!tf.util.arraysEqual([...stored.shape], [...(expected ?? [])])) problems.push(`shape of ${key}: stored [${stored.shape.join(', ')}], expected [${expected?.join(', ')}]`);
