@@ -1,5 +1,11 @@
 /** The `accumulate` strategy: gradients of several micro-batches make one optimizer step, on one device. */
-import { SingleDeviceStrategy, strategies, TensorloomError, type StrategyContext, type StrategyOptions } from '@tensorloom/core';
+import {
+  SingleDeviceStrategy,
+  strategies,
+  TensorloomError,
+  type StrategyContext,
+  type StrategyOptions,
+} from '@tensorloom/core';
 import { z } from 'zod';
 
 /** Micro-batches in a window when the user does not say. */

@@ -1,5 +1,17 @@
 /** For tests: two small models on core's operations, a classifier and a language model, with gradients dense and row-sparse. */
-import { crossEntropy, embeddingLookup, geluTanh, layerNorm, linear, Module, Parameter, RandomGenerator, tf, type Scalar, type Tensor } from '@tensorloom/core';
+import {
+  crossEntropy,
+  embeddingLookup,
+  geluTanh,
+  layerNorm,
+  linear,
+  Module,
+  Parameter,
+  RandomGenerator,
+  tf,
+  type Scalar,
+  type Tensor,
+} from '@tensorloom/core';
 
 export const VOCABULARY = 23;
 const WIDTH = 8;
@@ -55,7 +67,10 @@ export class SmallClassifier extends SmallModel {
   override forward({ ids, labels }: SmallBatch): SmallOutput {
     return tf.tidy(() => {
       const logits = linear(tf.mean(this.hidden(ids), 1), this.weight, this.bias);
-      return { logits, ...crossEntropy(logits, tf.tensor1d(labels as number[], 'int32')) } as unknown as tf.TensorContainer;
+      return {
+        logits,
+        ...crossEntropy(logits, tf.tensor1d(labels as number[], 'int32')),
+      } as unknown as tf.TensorContainer;
     }) as unknown as SmallOutput;
   }
 }
@@ -70,7 +85,10 @@ export class SmallLanguageModel extends SmallModel {
     return tf.tidy(() => {
       const hidden = this.hidden(ids);
       const logits = linear(hidden, this.weight, this.bias).reshape([-1, VOCABULARY]);
-      return { logits, ...crossEntropy(logits, tf.tensor1d((labels as number[][]).flat(), 'int32'), { ignoreIndex: -100 }) } as unknown as tf.TensorContainer;
+      return {
+        logits,
+        ...crossEntropy(logits, tf.tensor1d((labels as number[][]).flat(), 'int32'), { ignoreIndex: -100 }),
+      } as unknown as tf.TensorContainer;
     }) as unknown as SmallOutput;
   }
 }
@@ -88,7 +106,10 @@ export function classifierBatch(size: number, seed: number, seq = 5): SmallBatch
 export function languageBatch(counted: readonly number[], seed: number, seq = 9): SmallBatch {
   const random = new RandomGenerator(seed);
   const rows = counted.map(() => Array.from({ length: seq }, () => random.integer(VOCABULARY)));
-  return { ids: rows, labels: counted.map((n) => Array.from({ length: seq }, (_, t) => (t < n ? random.integer(VOCABULARY) : -100))) };
+  return {
+    ids: rows,
+    labels: counted.map((n) => Array.from({ length: seq }, (_, t) => (t < n ? random.integer(VOCABULARY) : -100))),
+  };
 }
 
 /** All rows of several batches as one large batch. */

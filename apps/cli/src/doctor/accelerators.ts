@@ -21,11 +21,25 @@ export async function examineAccelerators(): Promise<AcceleratorFinding[]> {
   const found: Omit<AcceleratorFinding, 'preferred' | 'cost'>[] = [];
   for (const name of acceleratorsByPriority()) found.push(await examineOne(name, accelerators.get(name).create()));
   const preferred = found.find((each) => each.available)?.name;
-  return found.map((each, index) => ({ ...each, preferred: each.name === preferred, cost: costOf(found, index, preferred) }));
+  return found.map((each, index) => ({
+    ...each,
+    preferred: each.name === preferred,
+    cost: costOf(found, index, preferred),
+  }));
 }
 
-async function examineOne(name: string, accelerator: Accelerator): Promise<Omit<AcceleratorFinding, 'preferred' | 'cost'>> {
-  const unusable = (reason: string) => ({ name, available: false, reason, devices: 0, description: null, precisions: [] });
+async function examineOne(
+  name: string,
+  accelerator: Accelerator,
+): Promise<Omit<AcceleratorFinding, 'preferred' | 'cost'>> {
+  const unusable = (reason: string) => ({
+    name,
+    available: false,
+    reason,
+    devices: 0,
+    description: null,
+    precisions: [],
+  });
   const reason = await accelerator.unavailable();
   if (reason !== null) return unusable(reason);
   try {
@@ -47,14 +61,22 @@ async function examineOne(name: string, accelerator: Accelerator): Promise<Omit<
 function precisionsOf(accelerator: Accelerator): string[] {
   return precisions.names().filter((name) => {
     const precision = precisions.get(name)();
-    return [precision.parameterStorage, precision.activationStorage].every((storage) => accelerator.storages.includes(storage));
+    return [precision.parameterStorage, precision.activationStorage].every((storage) =>
+      accelerator.storages.includes(storage),
+    );
   });
 }
 
 /** An accelerator that is missing costs something only if `auto` would have taken it. */
-function costOf(found: readonly { name: string; available: boolean }[], index: number, preferred: string | undefined): string | null {
+function costOf(
+  found: readonly { name: string; available: boolean }[],
+  index: number,
+  preferred: string | undefined,
+): string | null {
   if (found[index]?.available === true) return null;
   if (preferred === undefined) return 'nothing can be trained on this machine until one accelerator works';
   const chosen = found.findIndex((each) => each.name === preferred);
-  return index < chosen ? `training runs on ${preferred} instead, which is slower` : `nothing: ${preferred} is preferred anyway`;
+  return index < chosen
+    ? `training runs on ${preferred} instead, which is slower`
+    : `nothing: ${preferred} is preferred anyway`;
 }

@@ -34,7 +34,13 @@ describe('the machine', () => {
   });
 
   it('tells its vector instructions, of x86 and of Arm', () => {
-    expect(parseSimdFlags('processor : 0\nflags\t\t: fpu sse4_2 avx fma avx2 avx512f other\n')).toEqual(['sse4_2', 'avx', 'fma', 'avx2', 'avx512f']);
+    expect(parseSimdFlags('processor : 0\nflags\t\t: fpu sse4_2 avx fma avx2 avx512f other\n')).toEqual([
+      'sse4_2',
+      'avx',
+      'fma',
+      'avx2',
+      'avx512f',
+    ]);
     expect(parseSimdFlags('Features : fp asimd asimdhp bf16\n')).toEqual(['asimd', 'asimdhp', 'bf16']);
     expect(parseSimdFlags('nothing here')).toBeUndefined();
   });
@@ -73,7 +79,11 @@ describe('accelerators', () => {
     const preferred = rest.find((each) => each.preferred);
     expect(first).toMatchObject({ name: 'imaginary', available: false, reason, preferred: false });
     expect(first?.cost).toContain(`training runs on ${preferred?.name ?? '?'} instead`);
-    expect(rest.find((each) => each.name === 'cpu')).toMatchObject({ available: true, reason: null, precisions: expect.arrayContaining(['32-true']) as string[] });
+    expect(rest.find((each) => each.name === 'cpu')).toMatchObject({
+      available: true,
+      reason: null,
+      precisions: expect.arrayContaining(['32-true']) as string[],
+    });
   });
 
   it('that do not start are not available', async () => {
@@ -90,13 +100,16 @@ describe('the findings', () => {
     expect(findings).toMatchObject({ canTrain: true, problems: [] });
     expect(findings.strategies.map((each) => each.name)).toContain('accumulate');
     const text = formatFindings(findings);
-    for (const name of [...accelerators.names(), ...findings.precisions.map((each) => each.name), findings.cache.path]) expect(text).toContain(name);
+    for (const name of [...accelerators.names(), ...findings.precisions.map((each) => each.name), findings.cache.path])
+      expect(text).toContain(name);
     expect(text).toMatch(/Training is possible here\.$/);
   });
 
   it('say what stands in the way', async () => {
     const findings = { ...(await examine()), canTrain: false, problems: ['The package x is missing: run npm ci.'] };
-    expect(formatFindings(findings)).toMatch(/Training is not possible here:\n {2}The package x is missing: run npm ci\.$/);
+    expect(formatFindings(findings)).toMatch(
+      /Training is not possible here:\n {2}The package x is missing: run npm ci\.$/,
+    );
   });
 });
 

@@ -32,8 +32,14 @@ export async function examine(): Promise<Findings> {
   const problems = [
     ...(node.supported ? [] : [`Node.js ${process.version} is too old: install ${NEEDS_NODE.join('.')} or later.`]),
     ...(accelerators.some((each) => each.available) ? [] : ['No accelerator can be used: see the reasons above.']),
-    ...packages.filter((each) => each.version === undefined && !each.optional).map((each) => `The package ${each.name} is missing: run npm ci.`),
-    ...(cache.writable ? [] : [`The cache folder ${cache.path} cannot be written: choose another one with TENSORLOOM_CACHE, or change its permissions.`]),
+    ...packages
+      .filter((each) => each.version === undefined && !each.optional)
+      .map((each) => `The package ${each.name} is missing: run npm ci.`),
+    ...(cache.writable
+      ? []
+      : [
+          `The cache folder ${cache.path} cannot be written: choose another one with TENSORLOOM_CACHE, or change its permissions.`,
+        ]),
   ];
   return {
     tensorloom: ownVersion(),

@@ -36,7 +36,21 @@ export function examineMachine(): Machine {
   };
 }
 
-const SIMD_FLAGS = ['sse4_2', 'avx', 'f16c', 'fma', 'avx2', 'avx512f', 'avx512_bf16', 'avx512_fp16', 'amx_bf16', 'asimd', 'asimdhp', 'bf16', 'sve'];
+const SIMD_FLAGS = [
+  'sse4_2',
+  'avx',
+  'f16c',
+  'fma',
+  'avx2',
+  'avx512f',
+  'avx512_bf16',
+  'avx512_fp16',
+  'amx_bf16',
+  'asimd',
+  'asimdhp',
+  'bf16',
+  'sve',
+];
 
 function readSimdFlags(): string[] | undefined {
   try {
@@ -60,6 +74,8 @@ declare const WebAssembly: { validate(module: Uint8Array): boolean };
 function hasWasmSimd(): boolean {
   // A module with one function that makes a vector: i32.const 0, i8x16.splat, drop.
   return WebAssembly.validate(
-    new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11]),
+    new Uint8Array([
+      0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11,
+    ]),
   );
 }

@@ -14,7 +14,11 @@ const REQUIRED = ['@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm', 'tokenize
 const OPTIONAL = ['@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu'];
 
 export function examinePackages(): PackageFinding[] {
-  return [...REQUIRED, ...OPTIONAL].map((name) => ({ name, version: installedVersion(name), optional: OPTIONAL.includes(name) }));
+  return [...REQUIRED, ...OPTIONAL].map((name) => ({
+    name,
+    version: installedVersion(name),
+    optional: OPTIONAL.includes(name),
+  }));
 }
 
 /** Looked up as Node.js would resolve the package from here, without loading it. */
@@ -23,7 +27,8 @@ function installedVersion(name: string): string | undefined {
   for (const folder of folders) {
     try {
       const file: unknown = JSON.parse(readFileSync(join(folder, name, 'package.json'), 'utf8'));
-      if (file !== null && typeof file === 'object' && 'version' in file && typeof file.version === 'string') return file.version;
+      if (file !== null && typeof file === 'object' && 'version' in file && typeof file.version === 'string')
+        return file.version;
     } catch {
       continue; // not in this folder
     }
@@ -33,6 +38,8 @@ function installedVersion(name: string): string | undefined {
 
 /** Version of this program, from its own package.json. */
 export function ownVersion(): string {
-  const file: unknown = JSON.parse(readFileSync(join(dirname(new URL(import.meta.url).pathname), '../../package.json'), 'utf8'));
+  const file: unknown = JSON.parse(
+    readFileSync(join(dirname(new URL(import.meta.url).pathname), '../../package.json'), 'utf8'),
+  );
   return file !== null && typeof file === 'object' && 'version' in file ? String(file.version) : 'unknown';
 }

@@ -10,7 +10,9 @@ export function formatFindings(findings: Findings): string {
         `Tensorloom ${findings.tensorloom}, Node.js ${node.version}${node.supported ? '' : ' (too old)'}, ${machine.platform}`,
         `${machine.cpu}, ${count(machine.cores, 'core')}; vector instructions: ${machine.simd?.join(' ') ?? 'unknown'}; WebAssembly SIMD: ${machine.wasmSimd ? 'yes' : 'no'}`,
         `memory: ${bytes(machine.memoryBytes)}, ${bytes(machine.freeMemoryBytes)} free` +
-          (machine.memoryLimitBytes === undefined ? '' : `, this process is limited to ${bytes(machine.memoryLimitBytes)}`) +
+          (machine.memoryLimitBytes === undefined
+            ? ''
+            : `, this process is limited to ${bytes(machine.memoryLimitBytes)}`) +
           `; JavaScript heap up to ${bytes(machine.heapLimitBytes)}`,
       ],
     ],
@@ -18,26 +20,38 @@ export function formatFindings(findings: Findings): string {
       'Accelerators (in the order of auto)',
       findings.accelerators.flatMap((each) =>
         each.available
-          ? [`${mark(true)} ${each.name}${each.preferred ? ' (auto)' : ''}: ${each.description ?? ''}; ${count(each.devices, 'device')}`]
+          ? [
+              `${mark(true)} ${each.name}${each.preferred ? ' (auto)' : ''}: ${each.description ?? ''}; ${count(each.devices, 'device')}`,
+            ]
           : [`${mark(false)} ${each.name}: ${each.reason ?? ''}`, `    costs: ${each.cost ?? ''}`],
       ),
     ],
     [
       'Precisions',
-      findings.precisions.map((each) => `${mark(each.accelerators.length > 0)} ${each.name}: ${each.accelerators.join(', ') || 'no accelerator here has it'}`),
+      findings.precisions.map(
+        (each) =>
+          `${mark(each.accelerators.length > 0)} ${each.name}: ${each.accelerators.join(', ') || 'no accelerator here has it'}`,
+      ),
     ],
     ['Strategies', findings.strategies.map((each) => `${each.name}: ${each.summary}`)],
     [
       'Cache',
-      [`${mark(cache.writable)} ${cache.path}: ${cache.exists ? `${count(cache.files, 'file')}, ${bytes(cache.bytes)}` : 'not made yet'}${cache.writable ? '' : ', cannot be written'}`],
+      [
+        `${mark(cache.writable)} ${cache.path}: ${cache.exists ? `${count(cache.files, 'file')}, ${bytes(cache.bytes)}` : 'not made yet'}${cache.writable ? '' : ', cannot be written'}`,
+      ],
     ],
     [
       'Packages',
-      findings.packages.map((each) => `${mark(each.version !== undefined)} ${each.name} ${each.version ?? `not installed${each.optional ? ' (optional)' : ''}`}`),
+      findings.packages.map(
+        (each) =>
+          `${mark(each.version !== undefined)} ${each.name} ${each.version ?? `not installed${each.optional ? ' (optional)' : ''}`}`,
+      ),
     ],
   ];
   const text = sections.map(([title, lines]) => [title, ...lines.map((line) => `  ${line}`)].join('\n')).join('\n\n');
-  const verdict = findings.canTrain ? 'Training is possible here.' : ['Training is not possible here:', ...findings.problems.map((each) => `  ${each}`)].join('\n');
+  const verdict = findings.canTrain
+    ? 'Training is possible here.'
+    : ['Training is not possible here:', ...findings.problems.map((each) => `  ${each}`)].join('\n');
   return `${text}\n\n${verdict}`;
 }
 

@@ -14,7 +14,12 @@ export interface CacheFinding {
 
 export function examineCache(path: string = defaultCacheDir()): CacheFinding {
   const exists = existsSync(path);
-  return { path, exists, writable: isWritable(nearestExisting(path)), ...(exists ? sizeOf(path) : { files: 0, bytes: 0 }) };
+  return {
+    path,
+    exists,
+    writable: isWritable(nearestExisting(path)),
+    ...(exists ? sizeOf(path) : { files: 0, bytes: 0 }),
+  };
 }
 
 function nearestExisting(path: string): string {

@@ -18,13 +18,22 @@ export function readBatches(read: ModelCase): CaseBatch[] {
   const { tensors, config, batch, seq, microBatches } = read;
   const ids = tensors.readIntegers('inputs/input_ids');
   const outside = ids.find((id) => id < 0 || id >= config.vocabSize);
-  if (outside !== undefined) throw badCase(tensors.path, 'inputs/input_ids', `id ${outside} is outside the vocabulary of ${config.vocabSize}`);
-  const mask = tensors.has('inputs/attention_mask') ? tensors.readIntegers('inputs/attention_mask') : new Int32Array(ids.length).fill(1);
-  if (mask.some((value) => value !== 0 && value !== 1)) throw badCase(tensors.path, 'inputs/attention_mask', 'expected only 0 and 1');
+  if (outside !== undefined)
+    throw badCase(tensors.path, 'inputs/input_ids', `id ${outside} is outside the vocabulary of ${config.vocabSize}`);
+  const mask = tensors.has('inputs/attention_mask')
+    ? tensors.readIntegers('inputs/attention_mask')
+    : new Int32Array(ids.length).fill(1);
+  if (mask.some((value) => value !== 0 && value !== 1))
+    throw badCase(tensors.path, 'inputs/attention_mask', 'expected only 0 and 1');
   const labels = readLabels(read);
   return Array.from({ length: microBatches }, (_, m) => {
-    const cut = (data: Int32Array): HostTensor => new HostTensor(data.slice(m * batch * seq, (m + 1) * batch * seq), [batch, seq]);
-    return { inputIds: cut(ids), attentionMask: cut(mask), ...(labels === undefined ? {} : { labels: labels[m] as HostTensor }) };
+    const cut = (data: Int32Array): HostTensor =>
+      new HostTensor(data.slice(m * batch * seq, (m + 1) * batch * seq), [batch, seq]);
+    return {
+      inputIds: cut(ids),
+      attentionMask: cut(mask),
+      ...(labels === undefined ? {} : { labels: labels[m] as HostTensor }),
+    };
   });
 }
 
@@ -43,7 +52,8 @@ function readLabels(read: ModelCase): HostTensor[] | undefined {
     const outside = data.find((label) => label !== -100 && (label < 0 || label >= classes));
     if (outside !== undefined) throw badCase(tensors.path, name, `label ${outside} is none of ${classes}`);
   }
-  if (data instanceof Float32Array && head === 'causal-lm') throw badCase(tensors.path, name, 'expected token ids (I32 or I64)');
+  if (data instanceof Float32Array && head === 'causal-lm')
+    throw badCase(tensors.path, name, 'expected token ids (I32 or I64)');
   return Array.from({ length: microBatches }, (_, m) => {
     const part = data.slice(m * perBatch, (m + 1) * perBatch);
     return new HostTensor(real ? Float32Array.from(part) : part, own);

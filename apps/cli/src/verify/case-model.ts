@@ -1,6 +1,25 @@
 /** From the data of a case to the product's own pieces: model, optimizer, batches, Fabric. */
-import { Adam, AdamW, Fabric, SGD, tf, toDevice, type FabricModule, type Module, type Optimizer, type Parameter, type Scalar, type StoredTensor, type Tensor } from '@tensorloom/core';
-import { BloomForCausalLM, BloomForSequenceClassification, type BloomConfig, type BloomInputs } from '@tensorloom/models';
+import {
+  Adam,
+  AdamW,
+  Fabric,
+  SGD,
+  tf,
+  toDevice,
+  type FabricModule,
+  type Module,
+  type Optimizer,
+  type Parameter,
+  type Scalar,
+  type StoredTensor,
+  type Tensor,
+} from '@tensorloom/core';
+import {
+  BloomForCausalLM,
+  BloomForSequenceClassification,
+  type BloomConfig,
+  type BloomInputs,
+} from '@tensorloom/models';
 import type { CaseBatch } from './case-batches.ts';
 import type { OptimizerRun } from './case-schema.ts';
 import type { Algorithm } from './model-case.ts';
@@ -31,15 +50,26 @@ export interface CaseModel extends Module {
 }
 
 /** A model with the case's initial weights. */
-export function buildModel(config: BloomConfig, head: 'classification' | 'causal-lm', weights: ReadonlyMap<string, StoredTensor>): CaseModel {
+export function buildModel(
+  config: BloomConfig,
+  head: 'classification' | 'causal-lm',
+  weights: ReadonlyMap<string, StoredTensor>,
+): CaseModel {
   const options = { emptyInit: true };
-  const model = head === 'classification' ? new BloomForSequenceClassification(config, options) : new BloomForCausalLM(config, options);
+  const model =
+    head === 'classification'
+      ? new BloomForSequenceClassification(config, options)
+      : new BloomForCausalLM(config, options);
   model.loadStateDict({ tensors: weights, values: {} });
   return model;
 }
 
 /** Forward and backward of one micro-batch with labels. */
-export async function runMicroBatch(fabric: Fabric, model: FabricModule<CaseModel>, batch: CaseBatch): Promise<{ loss: number; items: number }> {
+export async function runMicroBatch(
+  fabric: Fabric,
+  model: FabricModule<CaseModel>,
+  batch: CaseBatch,
+): Promise<{ loss: number; items: number }> {
   const { inputIds, attentionMask, labels } = batch;
   const inputs: BloomInputs = toDevice({ inputIds, attentionMask, ...(labels === undefined ? {} : { labels }) });
   const { loss, items } = await fabric.backward(model, () => withLoss(model.forward(inputs)));
@@ -53,7 +83,11 @@ function withLoss({ loss, items }: ReturnType<CaseModel['forward']>): { loss: Sc
 }
 
 /** An optimizer with the case's hyper-parameters; those it does not name are PyTorch's defaults. */
-export function buildOptimizer(algorithm: Algorithm, options: Omit<OptimizerRun, 'optimizer'>, parameters: readonly Parameter[]): Optimizer {
+export function buildOptimizer(
+  algorithm: Algorithm,
+  options: Omit<OptimizerRun, 'optimizer'>,
+  parameters: readonly Parameter[],
+): Optimizer {
   const { lr, betas, eps, weight_decay: weightDecay, momentum, dampening, nesterov } = options;
   if (algorithm === 'sgd')
     return new SGD(parameters, {
@@ -64,6 +98,7 @@ export function buildOptimizer(algorithm: Algorithm, options: Omit<OptimizerRun,
       ...(weightDecay === undefined ? {} : { weightDecay }),
     });
   const shared = { lr, ...(betas === undefined ? {} : { betas }), ...(eps === undefined ? {} : { epsilon: eps }) };
-  if (algorithm === 'adam') return new Adam(parameters, { ...shared, ...(weightDecay === undefined ? {} : { weightDecay }) });
+  if (algorithm === 'adam')
+    return new Adam(parameters, { ...shared, ...(weightDecay === undefined ? {} : { weightDecay }) });
   return new AdamW(parameters, { ...shared, ...(weightDecay === undefined ? {} : { weightDecay }) });
 }

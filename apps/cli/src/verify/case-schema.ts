@@ -66,7 +66,9 @@ export type TrainRunJson = z.infer<typeof trainRunSchema>;
 
 /** `encodings.json` beside a `tokenizer.json`. */
 export const encodingsSchema = z.looseObject({
-  rows: z.array(z.looseObject({ text: z.string(), ids: z.array(z.int().min(0)), decoded: z.string().optional() })).min(1),
+  rows: z
+    .array(z.looseObject({ text: z.string(), ids: z.array(z.int().min(0)), decoded: z.string().optional() }))
+    .min(1),
 });
 
 const partSchema = z.looseObject({

@@ -18,9 +18,13 @@ export function readCaseConfig(jsonFile: string, json: JsonConfig, tensors: Tens
   const pad = json['vocab_size'] !== undefined && Number(json['vocab_size']) <= DEFAULT_PAD_ID ? null : DEFAULT_PAD_ID;
   try {
     const named = json['id2label'] !== undefined || labels === undefined ? {} : { num_labels: labels };
-    return parseBloomConfig({ pad_token_id: pad, ...named, ...json, hidden_dropout: 0, attention_dropout: 0 }, `${jsonFile}: config`);
+    return parseBloomConfig(
+      { pad_token_id: pad, ...named, ...json, hidden_dropout: 0, attention_dropout: 0 },
+      `${jsonFile}: config`,
+    );
   } catch (error) {
-    if (error instanceof TensorloomError) throw badCase(jsonFile, 'config', error.message.replace(`${jsonFile}: config`, '').replace(/^: /, ''), error);
+    if (error instanceof TensorloomError)
+      throw badCase(jsonFile, 'config', error.message.replace(`${jsonFile}: config`, '').replace(/^: /, ''), error);
     throw error;
   }
 }
@@ -31,16 +35,19 @@ export function readCaseConfig(jsonFile: string, json: JsonConfig, tensors: Tens
  */
 export function readWeights(jsonFile: string, config: BloomConfig, tensors: TensorFile): Map<string, StoredTensor> {
   const weights = tensors.parameterGroup('weights');
-  if (weights.size === 0) throw badCase(tensors.path, 'weights/', 'no tensor with this prefix: a case needs the initial weights');
+  if (weights.size === 0)
+    throw badCase(tensors.path, 'weights/', 'no tensor with this prefix: a case needs the initial weights');
   const head = weights.has('score.weight') ? 'sequence-classification' : 'causal-lm';
   const expected = new Map(parameterShapes(config, head));
   const problems: string[] = [];
   for (const [name, shape] of expected) {
     const found = weights.get(name)?.shape;
     if (found === undefined) problems.push(`weights/${name}: missing`);
-    else if (found.join() !== shape.join()) problems.push(`weights/${name}: expected [${shape.join(', ')}], found [${found.join(', ')}]`);
+    else if (found.join() !== shape.join())
+      problems.push(`weights/${name}: expected [${shape.join(', ')}], found [${found.join(', ')}]`);
   }
-  for (const name of weights.keys()) if (!expected.has(name)) problems.push(`weights/${name}: not part of the model that ${jsonFile} describes`);
+  for (const name of weights.keys())
+    if (!expected.has(name)) problems.push(`weights/${name}: not part of the model that ${jsonFile} describes`);
   if (problems.length > 0) throw new TensorloomError('BAD_FILE', `${tensors.path}: ${problems.join('; ')}`);
   return weights;
 }

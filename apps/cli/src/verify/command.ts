@@ -26,7 +26,10 @@ export function registerVerifyCommand(program: Command): void {
     .option('--imdb <path>', "IMDB's archive or unpacked folder, to check a partition case with")
     .option('--only <names>', 'only cases whose names contain one of these, separated by commas')
     .option('--json', 'print one JSON document instead of the table')
-    .addHelpText('after', '\nExit codes: 0 all within their bounds, 1 one is over its bound, 2 no case, a malformed one or one that cannot run.')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 all within their bounds, 1 one is over its bound, 2 no case, a malformed one or one that cannot run.',
+    )
     .action(async (flags: VerifyFlags) => {
       const { runVerifyCommand } = await import('./run-command.ts');
       process.exitCode = await runVerifyCommand(flags);

@@ -32,17 +32,26 @@ export class Comparison {
   }
 
   /** Compares element by element; `bound` is one number, or one for each element. */
-  tensor(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>, bound: number | ((index: number) => number | undefined)): void {
+  tensor(
+    name: string,
+    actual: ArrayLike<number>,
+    expected: ArrayLike<number>,
+    bound: number | ((index: number) => number | undefined),
+  ): void {
     if (actual.length !== expected.length)
-      throw new RangeError(`${this.caseName}: ${name} has ${actual.length} elements, its reference has ${expected.length}`);
+      throw new RangeError(
+        `${this.caseName}: ${name} has ${actual.length} elements, its reference has ${expected.length}`,
+      );
     let worst: { index: number; error: number; bound: number } | undefined;
     for (let i = 0; i < expected.length; i++) {
       const limit = typeof bound === 'number' ? bound : bound(i);
       if (limit === undefined) continue;
       const error = Math.abs((actual[i] as number) - (expected[i] as number));
-      if (worst === undefined || excess(error, limit) > excess(worst.error, worst.bound)) worst = { index: i, error, bound: limit };
+      if (worst === undefined || excess(error, limit) > excess(worst.error, worst.bound))
+        worst = { index: i, error, bound: limit };
     }
-    if (worst !== undefined) this.#note(expected.length === 1 ? name : `${name}[${worst.index}]`, name, worst.error, worst.bound);
+    if (worst !== undefined)
+      this.#note(expected.length === 1 ? name : `${name}[${worst.index}]`, name, worst.error, worst.bound);
   }
 
   /** The line of the table, or nothing if nothing was compared. */
@@ -54,7 +63,8 @@ export class Comparison {
 
   #note(where: string, tensor: string, error: number, bound: number): void {
     if (!(error <= bound)) this.#over.add(tensor);
-    if (this.#worst === undefined || excess(error, bound) > excess(this.#worst.error, this.#worst.bound)) this.#worst = { where, error, bound };
+    if (this.#worst === undefined || excess(error, bound) > excess(this.#worst.error, this.#worst.bound))
+      this.#worst = { where, error, bound };
   }
 }
 

@@ -44,6 +44,10 @@ export async function editTensors(file: string, edit: (tensors: Map<string, Tens
   tf.dispose([...tensors.values()]);
 }
 
-function toTensor(host: { data: Float32Array | Int32Array; shape: readonly number[]; dtype: 'float32' | 'int32' }): Tensor {
+function toTensor(host: {
+  data: Float32Array | Int32Array;
+  shape: readonly number[];
+  dtype: 'float32' | 'int32';
+}): Tensor {
   return tf.tensor(host.data, [...host.shape], host.dtype);
 }

@@ -54,12 +54,26 @@ export function readModelCase(name: string, jsonFile: string, value: unknown, te
     const config = readCaseConfig(jsonFile, json.config, tensors);
     const weights = readWeights(jsonFile, config, tensors);
     const inputs = readInputShapes(json, jsonFile, tensors, weights.has('score.weight'));
-    const optimizers = Object.entries(json.optimizers).flatMap(([tag, options]) => readSection(tag, options, json, jsonFile, tensors, inputs));
+    const optimizers = Object.entries(json.optimizers).flatMap(([tag, options]) =>
+      readSection(tag, options, json, jsonFile, tensors, inputs),
+    );
     for (const group of tensors.groups())
       if (!OWN_GROUPS.includes(group) && json.optimizers[group] === undefined)
         throw badCase(jsonFile, `optimizers.${group}`, `missing, though ${tensorsFile} has tensors ${group}/…`);
     const head = weights.has('score.weight') ? 'classification' : 'causal-lm';
-    const read: ModelCase = { kind: 'model', name, jsonFile, json, config, tensors, weights, head, ...inputs, optimizers, notes: notesOn(name, json, optimizers) };
+    const read: ModelCase = {
+      kind: 'model',
+      name,
+      jsonFile,
+      json,
+      config,
+      tensors,
+      weights,
+      head,
+      ...inputs,
+      optimizers,
+      notes: notesOn(name, json, optimizers),
+    };
     checkReferences(read);
     return read;
   } catch (error) {
@@ -76,21 +90,34 @@ function readInputShapes(
 ): { microBatches: number; batch: number; seq: number } {
   const ids = tensors.shape('inputs/input_ids');
   if (ids.length !== 2 && ids.length !== 3)
-    throw badCase(tensors.path, 'inputs/input_ids', `expected [micro_batches, batch, seq] or [batch, seq], found [${ids.join(', ')}]`);
+    throw badCase(
+      tensors.path,
+      'inputs/input_ids',
+      `expected [micro_batches, batch, seq] or [batch, seq], found [${ids.join(', ')}]`,
+    );
   const [microBatches, batch, seq] = (ids.length === 3 ? ids : [1, ...ids]) as [number, number, number];
   const mask = 'inputs/attention_mask';
   if (tensors.has(mask) && tensors.shape(mask).join() !== ids.join())
-    throw badCase(tensors.path, mask, `expected the shape of input_ids, [${ids.join(', ')}], found [${tensors.shape(mask).join(', ')}]`);
+    throw badCase(
+      tensors.path,
+      mask,
+      `expected the shape of input_ids, [${ids.join(', ')}], found [${tensors.shape(mask).join(', ')}]`,
+    );
   const labels = 'inputs/labels';
   if (tensors.has(labels)) {
     const shape = tensors.shape(labels);
     const lead = classification ? ids.slice(0, -1) : ids;
     if (lead.join() !== shape.slice(0, lead.length).join() || shape.length > lead.length + (classification ? 1 : 0))
-      throw badCase(tensors.path, labels, `expected [${lead.join(', ')}]${classification ? ' (and labels)' : ''}, found [${shape.join(', ')}]`);
+      throw badCase(
+        tensors.path,
+        labels,
+        `expected [${lead.join(', ')}]${classification ? ' (and labels)' : ''}, found [${shape.join(', ')}]`,
+      );
   }
   for (const [key, actual] of Object.entries({ batch, seq, micro_batches: microBatches })) {
     const stated = json[key];
-    if (stated !== undefined && stated !== actual) throw badCase(jsonFile, key, `says ${String(stated)}, inputs/input_ids has ${actual}`);
+    if (stated !== undefined && stated !== actual)
+      throw badCase(jsonFile, key, `says ${JSON.stringify(stated)}, inputs/input_ids has ${actual}`);
   }
   return { microBatches, batch, seq };
 }
@@ -104,26 +131,41 @@ function readSection(
   tensors: TensorFile,
   inputs: { microBatches: number },
 ): OptimizerSection[] {
-  if (OWN_GROUPS.includes(tag)) throw badCase(jsonFile, `optimizers.${tag}`, 'this name is taken by another group of tensors');
+  if (OWN_GROUPS.includes(tag))
+    throw badCase(jsonFile, `optimizers.${tag}`, 'this name is taken by another group of tensors');
   const algorithm = options.optimizer ?? ALGORITHMS.find((name) => name === tag);
   if (algorithm === undefined)
     throw badCase(jsonFile, `optimizers.${tag}.optimizer`, `missing, and '${tag}' is none of ${ALGORITHMS.join(', ')}`);
-  for (const name of algorithm === 'sgd' ? (['betas', 'eps'] as const) : (['momentum', 'dampening', 'nesterov'] as const))
+  for (const name of algorithm === 'sgd'
+    ? (['betas', 'eps'] as const)
+    : (['momentum', 'dampening', 'nesterov'] as const))
     if (options[name] !== undefined && options[name] !== 0 && options[name] !== false)
       throw badCase(jsonFile, `optimizers.${tag}.${name}`, `not a hyper-parameter of ${algorithm}`);
   const losses = list(json, jsonFile, `${tag}_losses`);
   const norms = list(json, jsonFile, `${tag}_norms`);
   if (losses === undefined && norms === undefined && tensors.group(tag).size === 0) return [];
-  if (!tensors.has('inputs/labels')) throw badCase(tensors.path, 'inputs/labels', `missing: the run '${tag}' needs a loss`);
+  if (!tensors.has('inputs/labels'))
+    throw badCase(tensors.path, 'inputs/labels', `missing: the run '${tag}' needs a loss`);
   const accumulate = options.micro_batches_per_step ?? 1;
   // Where nothing tells the number of steps, the format's own: 3 steps, or 2 of accumulated micro-batches.
-  const steps = losses !== undefined ? losses.length / accumulate : (norms?.length ?? options.steps ?? (accumulate === 1 ? 3 : 2));
+  const steps =
+    losses !== undefined ? losses.length / accumulate : (norms?.length ?? options.steps ?? (accumulate === 1 ? 3 : 2));
   if (!Number.isInteger(steps) || steps === 0)
-    throw badCase(jsonFile, `scalars.${tag}_losses`, `${losses?.length ?? 0} losses do not make whole steps of ${accumulate} micro-batches`);
-  if (options.steps !== undefined && options.steps !== steps) throw badCase(jsonFile, `optimizers.${tag}.steps`, `says ${options.steps}, the losses make ${steps}`);
-  if (norms !== undefined && norms.length !== steps) throw badCase(jsonFile, `scalars.${tag}_norms`, `expected one for each of ${steps} steps, found ${norms.length}`);
+    throw badCase(
+      jsonFile,
+      `scalars.${tag}_losses`,
+      `${losses?.length ?? 0} losses do not make whole steps of ${accumulate} micro-batches`,
+    );
+  if (options.steps !== undefined && options.steps !== steps)
+    throw badCase(jsonFile, `optimizers.${tag}.steps`, `says ${options.steps}, the losses make ${steps}`);
+  if (norms !== undefined && norms.length !== steps)
+    throw badCase(jsonFile, `scalars.${tag}_norms`, `expected one for each of ${steps} steps, found ${norms.length}`);
   if (steps * accumulate > inputs.microBatches)
-    throw badCase(jsonFile, `optimizers.${tag}`, `${steps} steps of ${accumulate} micro-batches need ${steps * accumulate}, inputs/input_ids has ${inputs.microBatches}`);
+    throw badCase(
+      jsonFile,
+      `optimizers.${tag}`,
+      `${steps} steps of ${accumulate} micro-batches need ${steps * accumulate}, inputs/input_ids has ${inputs.microBatches}`,
+    );
   return [{ tag, algorithm, options, steps, accumulate, losses, norms }];
 }
 
@@ -139,7 +181,10 @@ function notesOn(name: string, json: ModelCaseJson, optimizers: readonly Optimiz
   return [
     ...Object.keys(json.optimizers)
       .filter((tag) => optimizers.every((section) => section.tag !== tag))
-      .map((tag) => `${name}: optimizers.${tag} was not run: there are no tensors ${tag}/… and no scalars.${tag}_losses to compare with`),
+      .map(
+        (tag) =>
+          `${name}: optimizers.${tag} was not run: there are no tensors ${tag}/… and no scalars.${tag}_losses to compare with`,
+      ),
     ...Object.keys(json.scalars)
       .filter((key) => !compared.includes(key))
       .map((key) => `${name}: scalars.${key} was not compared: it belongs to no optimizer run`),
@@ -155,21 +200,40 @@ function checkReferences(read: ModelCase): void {
       const weight = weights.get(name);
       if (weight === undefined) throw badCase(tensors.path, `${group}/${name}`, `there is no weights/${name}`);
       if (weight.shape.join() !== tensor.shape.join())
-        throw badCase(tensors.path, `${group}/${name}`, `expected the shape of the weights, [${weight.shape.join(', ')}], found [${tensor.shape.join(', ')}]`);
+        throw badCase(
+          tensors.path,
+          `${group}/${name}`,
+          `expected the shape of the weights, [${weight.shape.join(', ')}], found [${tensor.shape.join(', ')}]`,
+        );
     }
   for (const name of tensors.group('forward').keys())
-    if (name !== 'logits' && name !== 'last_hidden_state') throw badCase(tensors.path, `forward/${name}`, 'expected forward/logits or forward/last_hidden_state');
+    if (name !== 'logits' && name !== 'last_hidden_state')
+      throw badCase(tensors.path, `forward/${name}`, 'expected forward/logits or forward/last_hidden_state');
   checkShape(tensors, 'forward/last_hidden_state', [read.batch, read.seq, config.hiddenSize]);
-  checkShape(tensors, 'forward/logits', read.head === 'classification' ? [read.batch, config.numLabels] : [read.batch, read.seq, config.vocabSize]);
-  if (json.scalars['loss'] !== undefined && typeof json.scalars['loss'] !== 'number') throw badCase(jsonFile, 'scalars.loss', 'expected a number');
+  checkShape(
+    tensors,
+    'forward/logits',
+    read.head === 'classification' ? [read.batch, config.numLabels] : [read.batch, read.seq, config.vocabSize],
+  );
+  if (json.scalars['loss'] !== undefined && typeof json.scalars['loss'] !== 'number')
+    throw badCase(jsonFile, 'scalars.loss', 'expected a number');
   if (!hasLabels && (json.scalars['loss'] !== undefined || tensors.group('grads').size > 0))
     throw badCase(tensors.path, 'inputs/labels', 'missing, though there is a reference loss or gradient');
-  const empty = tensors.group('forward').size === 0 && tensors.group('grads').size === 0 && json.scalars['loss'] === undefined;
+  const empty =
+    tensors.group('forward').size === 0 && tensors.group('grads').size === 0 && json.scalars['loss'] === undefined;
   if (empty && read.optimizers.length === 0)
-    throw badCase(jsonFile, '(file)', `nothing to check: no forward/ or grads/ tensors in ${tensors.path}, no scalars, no optimizer run`);
+    throw badCase(
+      jsonFile,
+      '(file)',
+      `nothing to check: no forward/ or grads/ tensors in ${tensors.path}, no scalars, no optimizer run`,
+    );
 }
 
 function checkShape(tensors: TensorFile, name: string, expected: readonly number[]): void {
   if (tensors.has(name) && tensors.shape(name).join() !== expected.join())
-    throw badCase(tensors.path, name, `expected the shape [${expected.join(', ')}], found [${tensors.shape(name).join(', ')}]`);
+    throw badCase(
+      tensors.path,
+      name,
+      `expected the shape [${expected.join(', ')}], found [${tensors.shape(name).join(', ')}]`,
+    );
 }

@@ -3,7 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tf, TensorloomError, type Tensor } from '@tensorloom/core';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { BLOOM_CASES, type CaseJson, copyCases, DATA_CASES, editJson, editTensors, FURTHER_CASES, TRAIN_RUN } from './fixtures.testing.ts';
+import {
+  BLOOM_CASES,
+  type CaseJson,
+  copyCases,
+  DATA_CASES,
+  editJson,
+  editTensors,
+  FURTHER_CASES,
+  TRAIN_RUN,
+} from './fixtures.testing.ts';
 import { closeCases, readReferenceFolder, type ReferenceCase } from './reference-folder.ts';
 
 const folders: string[] = [];
@@ -57,7 +66,11 @@ describe('a folder of reference cases', () => {
       'model six-heads',
       'model tiny',
     ]);
-    expect(read(DATA_CASES).map((each) => each.kind).sort()).toEqual(['partition', 'tokenizer']);
+    expect(
+      read(DATA_CASES)
+        .map((each) => each.kind)
+        .sort(),
+    ).toEqual(['partition', 'tokenizer']);
     expect(read(TRAIN_RUN).map((each) => each.kind)).toEqual(['train-run']);
     expect(read(FURTHER_CASES).length).toBeGreaterThanOrEqual(6);
   });
@@ -66,17 +79,32 @@ describe('a folder of reference cases', () => {
     const folder = folderOf('tiny');
     editJson(join(folder, 'tiny.json'), (json) => ({ config: json['config'] }));
     await editTensors(join(folder, 'tiny.safetensors'), (tensors) => {
-      for (const name of tensors.keys()) if (!name.startsWith('weights/') && name !== 'inputs/input_ids' && name !== 'forward/logits') tensors.delete(name);
+      for (const name of tensors.keys())
+        if (!name.startsWith('weights/') && name !== 'inputs/input_ids' && name !== 'forward/logits')
+          tensors.delete(name);
     });
     const [only] = read(folder);
-    expect(only).toMatchObject({ kind: 'model', head: 'classification', microBatches: 8, batch: 3, seq: 19, optimizers: [] });
+    expect(only).toMatchObject({
+      kind: 'model',
+      head: 'classification',
+      microBatches: 8,
+      batch: 3,
+      seq: 19,
+      optimizers: [],
+    });
   });
 
   it('takes the number of steps from the losses', () => {
     const folder = folderOf('tiny');
-    editJson(join(folder, 'tiny.json'), (json) => ({ ...json, scalars: { ...json['scalars'], accumulate_losses: [1, 2, 3, 4] } }));
+    editJson(join(folder, 'tiny.json'), (json) => ({
+      ...json,
+      scalars: { ...json['scalars'], accumulate_losses: [1, 2, 3, 4] },
+    }));
     const [only] = read(folder);
-    const runs = only?.kind === 'model' ? only.optimizers.map(({ tag, algorithm, steps, accumulate }) => [tag, algorithm, steps, accumulate]) : [];
+    const runs =
+      only?.kind === 'model'
+        ? only.optimizers.map(({ tag, algorithm, steps, accumulate }) => [tag, algorithm, steps, accumulate])
+        : [];
     expect(runs).toContainEqual(['accumulate', 'adam', 1, 4]);
     expect(runs).toContainEqual(['sgd', 'sgd', 3, 1]);
   });
@@ -90,22 +118,65 @@ it('a case says what of it is not compared with anything', () => {
     scalars: { ...json['scalars'], accuracy: 1 },
   }));
   const [only] = read(folder);
-  expect(only?.kind === 'model' && only.notes).toEqual([expect.stringContaining('optimizers.spare'), expect.stringContaining('scalars.accuracy')]);
+  expect(only?.kind === 'model' && only.notes).toEqual([
+    expect.stringContaining('optimizers.spare'),
+    expect.stringContaining('scalars.accuracy'),
+  ]);
 });
 
 describe('a malformed case names the file and the key', () => {
   it.each<[string, (json: CaseJson) => unknown, RegExp]>([
     ['no config', (json) => ({ ...json, config: undefined }), /tiny\.json: config: /],
-    ['a config that does not fit together', (json) => ({ ...json, config: { ...json['config'], n_head: 5 } }), /tiny\.json: config.*n_head 5/s],
-    ['a config of another size than the weights', (json) => ({ ...json, config: { ...json['config'], n_layer: 3 } }), /weights\/transformer\.h\.2\.[a-z_.]+: missing/],
-    ['a learning rate that is text', (json) => ({ ...json, optimizers: { adam: { lr: 'fast' } } }), /tiny\.json: optimizers\.adam\.lr/],
-    ['an unknown hyper-parameter', (json) => ({ ...json, optimizers: { ...json['optimizers'], adam: { lr: 1e-3, amsgrad: true } } }), /optimizers\.adam: .*amsgrad/],
-    ['a hyper-parameter of another algorithm', (json) => ({ ...json, optimizers: { ...json['optimizers'], adam: { lr: 1e-3, momentum: 0.9 } } }), /optimizers\.adam\.momentum/],
-    ['a tag that is no algorithm', (json) => ({ ...json, optimizers: { ...json['optimizers'], clip: { lr: 1e-3 } } }), /optimizers\.clip\.optimizer/],
-    ['an algorithm that does not exist', (json) => ({ ...json, optimizers: { ...json['optimizers'], clip: { optimizer: 'lion', lr: 1 } } }), /optimizers\.clip\.optimizer/],
-    ['tensors of a run that is not described', (json) => ({ ...json, optimizers: { adam: { lr: 1e-3 } } }), /tiny\.json: optimizers\.accumulate/],
-    ['losses that make no whole steps', (json) => ({ ...json, scalars: { accumulate_losses: [1, 2, 3] } }), /scalars\.accumulate_losses/],
-    ['more steps than there are micro-batches', (json) => ({ ...json, scalars: { adam_losses: Array(9).fill(1) } }), /optimizers\.adam: 9 steps/],
+    [
+      'a config that does not fit together',
+      (json) => ({ ...json, config: { ...json['config'], n_head: 5 } }),
+      /tiny\.json: config.*n_head 5/s,
+    ],
+    [
+      'a config of another size than the weights',
+      (json) => ({ ...json, config: { ...json['config'], n_layer: 3 } }),
+      /weights\/transformer\.h\.2\.[a-z_.]+: missing/,
+    ],
+    [
+      'a learning rate that is text',
+      (json) => ({ ...json, optimizers: { adam: { lr: 'fast' } } }),
+      /tiny\.json: optimizers\.adam\.lr/,
+    ],
+    [
+      'an unknown hyper-parameter',
+      (json) => ({ ...json, optimizers: { ...json['optimizers'], adam: { lr: 1e-3, amsgrad: true } } }),
+      /optimizers\.adam: .*amsgrad/,
+    ],
+    [
+      'a hyper-parameter of another algorithm',
+      (json) => ({ ...json, optimizers: { ...json['optimizers'], adam: { lr: 1e-3, momentum: 0.9 } } }),
+      /optimizers\.adam\.momentum/,
+    ],
+    [
+      'a tag that is no algorithm',
+      (json) => ({ ...json, optimizers: { ...json['optimizers'], clip: { lr: 1e-3 } } }),
+      /optimizers\.clip\.optimizer/,
+    ],
+    [
+      'an algorithm that does not exist',
+      (json) => ({ ...json, optimizers: { ...json['optimizers'], clip: { optimizer: 'lion', lr: 1 } } }),
+      /optimizers\.clip\.optimizer/,
+    ],
+    [
+      'tensors of a run that is not described',
+      (json) => ({ ...json, optimizers: { adam: { lr: 1e-3 } } }),
+      /tiny\.json: optimizers\.accumulate/,
+    ],
+    [
+      'losses that make no whole steps',
+      (json) => ({ ...json, scalars: { accumulate_losses: [1, 2, 3] } }),
+      /scalars\.accumulate_losses/,
+    ],
+    [
+      'more steps than there are micro-batches',
+      (json) => ({ ...json, scalars: { adam_losses: Array(9).fill(1) } }),
+      /optimizers\.adam: 9 steps/,
+    ],
     ['another sequence length than the inputs', (json) => ({ ...json, seq: 20 }), /tiny\.json: seq: says 20/],
   ])('%s', (_, edit, message) => {
     const folder = folderOf('tiny');
@@ -114,15 +185,47 @@ describe('a malformed case names the file and the key', () => {
   });
 
   it.each<[string, (tensors: Map<string, Tensor>) => void, RegExp]>([
-    ['a missing weight', (tensors) => tensors.delete('weights/transformer.ln_f.bias'), /tiny\.safetensors: weights\/transformer\.ln_f\.bias: missing/],
-    ['an unknown weight', (tensors) => tensors.set('weights/transformer.extra', tf.zeros([2])), /weights\/transformer\.extra: not part of the model/],
-    ['no weights', (tensors) => [...tensors.keys()].forEach((name) => name.startsWith('weights/') && tensors.delete(name)), /weights\//],
-    ['no inputs', (tensors) => tensors.delete('inputs/input_ids'), /tiny\.safetensors: inputs\/input_ids: no such tensor/],
-    ['a mask of another shape', (tensors) => tensors.set('inputs/attention_mask', tf.ones([8, 3, 18], 'int32')), /inputs\/attention_mask/],
+    [
+      'a missing weight',
+      (tensors) => tensors.delete('weights/transformer.ln_f.bias'),
+      /tiny\.safetensors: weights\/transformer\.ln_f\.bias: missing/,
+    ],
+    [
+      'an unknown weight',
+      (tensors) => tensors.set('weights/transformer.extra', tf.zeros([2])),
+      /weights\/transformer\.extra: not part of the model/,
+    ],
+    [
+      'no weights',
+      (tensors) => [...tensors.keys()].forEach((name) => name.startsWith('weights/') && tensors.delete(name)),
+      /weights\//,
+    ],
+    [
+      'no inputs',
+      (tensors) => tensors.delete('inputs/input_ids'),
+      /tiny\.safetensors: inputs\/input_ids: no such tensor/,
+    ],
+    [
+      'a mask of another shape',
+      (tensors) => tensors.set('inputs/attention_mask', tf.ones([8, 3, 18], 'int32')),
+      /inputs\/attention_mask/,
+    ],
     ['labels of another shape', (tensors) => tensors.set('inputs/labels', tf.ones([8, 4], 'int32')), /inputs\/labels/],
-    ['logits of another shape', (tensors) => tensors.set('forward/logits', tf.ones([3, 3])), /forward\/logits: expected the shape \[3, 2\]/],
-    ['a gradient of another shape', (tensors) => tensors.set('grads/score.weight', tf.ones([2, 31])), /grads\/score\.weight/],
-    ['a gradient of no parameter', (tensors) => tensors.set('grads/score.bias', tf.ones([2])), /grads\/score\.bias|weights\/.*score\.bias/],
+    [
+      'logits of another shape',
+      (tensors) => tensors.set('forward/logits', tf.ones([3, 3])),
+      /forward\/logits: expected the shape \[3, 2\]/,
+    ],
+    [
+      'a gradient of another shape',
+      (tensors) => tensors.set('grads/score.weight', tf.ones([2, 31])),
+      /grads\/score\.weight/,
+    ],
+    [
+      'a gradient of no parameter',
+      (tensors) => tensors.set('grads/score.bias', tf.ones([2])),
+      /grads\/score\.bias|weights\/.*score\.bias/,
+    ],
     ['a tensor of no group', (tensors) => tensors.set('forward/probabilities', tf.ones([2])), /forward\/probabilities/],
   ])('%s', async (_, edit, message) => {
     const folder = folderOf('tiny');

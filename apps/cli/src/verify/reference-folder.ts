@@ -12,7 +12,11 @@ export interface TokenizerCase {
   readonly kind: 'tokenizer';
   readonly name: string;
   readonly tokenizerFile: string;
-  readonly rows: readonly { readonly text: string; readonly ids: readonly number[]; readonly decoded?: string | undefined }[];
+  readonly rows: readonly {
+    readonly text: string;
+    readonly ids: readonly number[];
+    readonly decoded?: string | undefined;
+  }[];
 }
 
 /** Digests of the partition of IMDB. */
@@ -37,14 +41,18 @@ export function readReferenceFolder(folder: string): ReferenceCase[] {
     for (const file of files) {
       const stem = file.replace(/\.(json|safetensors)$/, '');
       if (file.endsWith('.safetensors')) {
-        if (!known.has(`${stem}.json`)) throw badCase(file, '(file)', `there is no ${stem}.json beside it, which would say what it holds`);
+        if (!known.has(`${stem}.json`))
+          throw badCase(file, '(file)', `there is no ${stem}.json beside it, which would say what it holds`);
       } else if (file.endsWith('.json')) {
         const found = readCase(relative(folder, stem), file, `${stem}.safetensors`, known);
         if (found !== undefined) cases.push(found);
       }
     }
     if (cases.length === 0)
-      throw new TensorloomError('BAD_FILE', `${folder}: no reference case in this folder; a case is NAME.json with NAME.safetensors, or tokenizer.json with encodings.json.`);
+      throw new TensorloomError(
+        'BAD_FILE',
+        `${folder}: no reference case in this folder; a case is NAME.json with NAME.safetensors, or tokenizer.json with encodings.json.`,
+      );
     return cases;
   } catch (error) {
     closeCases(cases);
@@ -57,22 +65,35 @@ export function closeCases(cases: readonly ReferenceCase[]): void {
   for (const each of cases) if (each.kind === 'model' || each.kind === 'train-run') each.tensors.close();
 }
 
-function readCase(name: string, file: string, tensorsFile: string, known: ReadonlySet<string>): ReferenceCase | undefined {
+function readCase(
+  name: string,
+  file: string,
+  tensorsFile: string,
+  known: ReadonlySet<string>,
+): ReferenceCase | undefined {
   const folder = join(file, '..');
   if (file === join(folder, 'tokenizer.json')) {
     if (known.has(join(folder, 'encodings.json'))) return undefined; // read with encodings.json
-    throw badCase(join(folder, 'encodings.json'), '(file)', `missing beside ${file}: the rows that its encodings are compared with`);
+    throw badCase(
+      join(folder, 'encodings.json'),
+      '(file)',
+      `missing beside ${file}: the rows that its encodings are compared with`,
+    );
   }
   const value = readJson(file);
   if (file === join(folder, 'encodings.json')) return readTokenizerCase(name, file, value, known);
   const keys = new Set(value !== null && typeof value === 'object' ? Object.keys(value) : []);
   const digest = value !== null && typeof value === 'object' && 'train' in value && typeof value.train === 'object';
-  if (digest && keys.has('validation') && keys.has('test')) return { kind: 'partition', name, json: parseWith(file, partitionSchema, value) };
+  if (digest && keys.has('validation') && keys.has('test'))
+    return { kind: 'partition', name, json: parseWith(file, partitionSchema, value) };
   const hasTensors = known.has(tensorsFile);
-  const looksLikeCase = keys.has('config') && ['scalars', 'losses', 'optimizers', 'micro_batches'].some((key) => keys.has(key));
+  const looksLikeCase =
+    keys.has('config') && ['scalars', 'losses', 'optimizers', 'micro_batches'].some((key) => keys.has(key));
   if (!hasTensors && !looksLikeCase) return undefined;
   if (!hasTensors) throw badCase(tensorsFile, '(file)', `missing: ${file} is a case and needs its tensors`);
-  return keys.has('losses') || keys.has('accumulate') ? readTrainRunCase(name, file, value, tensorsFile) : readModelCase(name, file, value, tensorsFile);
+  return keys.has('losses') || keys.has('accumulate')
+    ? readTrainRunCase(name, file, value, tensorsFile)
+    : readModelCase(name, file, value, tensorsFile);
 }
 
 function readTokenizerCase(name: string, file: string, value: unknown, known: ReadonlySet<string>): TokenizerCase {
@@ -94,11 +115,14 @@ function readJson(file: string): unknown {
 function listFiles(folder: string): string[] {
   let entries;
   try {
-    if (!statSync(folder).isDirectory()) throw new TensorloomError('BAD_FILE', `${folder}: not a folder; --reference takes a folder of reference cases.`);
+    if (!statSync(folder).isDirectory())
+      throw new TensorloomError('BAD_FILE', `${folder}: not a folder; --reference takes a folder of reference cases.`);
     entries = readdirSync(folder, { withFileTypes: true });
   } catch (error) {
     if (error instanceof TensorloomError) throw error;
-    throw new TensorloomError('BAD_FILE', `${folder}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new TensorloomError('BAD_FILE', `${folder}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
   const shown = entries.filter((entry) => !entry.name.startsWith('.') && entry.name !== 'node_modules');
   return shown

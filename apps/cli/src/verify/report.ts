@@ -18,9 +18,22 @@ const HEADINGS = ['case', 'what', 'largest error', 'bound', 'verdict', 'where'] 
 
 /** A table with one line for each check, and a summary. */
 export function formatReport(report: VerifyReport): string {
-  const rows = report.checks.map((check) => [check.case, check.what, number(check.error), number(check.bound), check.ok ? 'ok' : 'OVER', check.where]);
-  const widths = HEADINGS.map((heading, column) => Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]): string => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd();
+  const rows = report.checks.map((check) => [
+    check.case,
+    check.what,
+    number(check.error),
+    number(check.bound),
+    check.ok ? 'ok' : 'OVER',
+    check.where,
+  ]);
+  const widths = HEADINGS.map((heading, column) =>
+    Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
   const failed = report.checks.filter((check) => !check.ok);
   return [
     `${report.reference} on ${report.accelerator} (${report.device})`,

@@ -14,7 +14,14 @@ export async function runVerifyCommand(flags: VerifyFlags): Promise<0 | 1 | 2> {
       accelerator: flags.accelerator,
       ...(flags.threads === undefined ? {} : { threads: flags.threads }),
       ...(flags.imdb === undefined ? {} : { imdb: flags.imdb }),
-      ...(flags.only === undefined ? {} : { only: flags.only.split(',').map((name) => name.trim()).filter((name) => name !== '') }),
+      ...(flags.only === undefined
+        ? {}
+        : {
+            only: flags.only
+              .split(',')
+              .map((name) => name.trim())
+              .filter((name) => name !== ''),
+          }),
       progress: (line) => process.stderr.write(`${line}\n`),
     });
     process.stdout.write(`${flags.json === true ? reportToJson(report) : formatReport(report)}\n`);

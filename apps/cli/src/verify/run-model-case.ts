@@ -12,8 +12,10 @@ export async function runModelCase(read: ModelCase, device: VerifyDevice): Promi
   const batches = readBatches(read);
   const first = batches[0] as CaseBatch;
   const comparisons = await runForward(read, first, device);
-  const gradients = first.labels !== undefined ? await gradientsOf(read, first, device, comparisons) : new Map<string, Float32Array>();
-  for (const section of read.optimizers) comparisons.push(...(await runOptimizerSection(read, section, batches, gradients, device)));
+  const gradients =
+    first.labels !== undefined ? await gradientsOf(read, first, device, comparisons) : new Map<string, Float32Array>();
+  for (const section of read.optimizers)
+    comparisons.push(...(await runOptimizerSection(read, section, batches, gradients, device)));
   return comparisons.flatMap((comparison) => comparison.check() ?? []);
 }
 
@@ -27,7 +29,9 @@ async function runForward(read: ModelCase, batch: CaseBatch, device: VerifyDevic
   const { inputIds, attentionMask } = toDevice({ inputIds: batch.inputIds, attentionMask: batch.attentionMask });
   const compare = (name: string): Comparison => {
     const result = tf.tidy(() =>
-      name === 'logits' ? model.forward({ inputIds, attentionMask }).logits : fabric.autocast(() => raw.transformer.forward(inputIds, attentionMask)),
+      name === 'logits'
+        ? model.forward({ inputIds, attentionMask }).logits
+        : fabric.autocast(() => raw.transformer.forward(inputIds, attentionMask)),
     );
     const expected = read.tensors.read(`forward/${name}`).data;
     const comparison = new Comparison(read.name, name.replaceAll('_', ' '));
@@ -42,12 +46,19 @@ async function runForward(read: ModelCase, batch: CaseBatch, device: VerifyDevic
 }
 
 /** The gradient of each parameter for micro-batch 0 (mean over its items); compared where the case has references. */
-async function gradientsOf(read: ModelCase, batch: CaseBatch, device: VerifyDevice, comparisons: Comparison[]): Promise<Map<string, Float32Array>> {
+async function gradientsOf(
+  read: ModelCase,
+  batch: CaseBatch,
+  device: VerifyDevice,
+  comparisons: Comparison[],
+): Promise<Map<string, Float32Array>> {
   // A window of two stays open after one micro-batch, so that its gradients can be looked at.
   const fabric = await launchFabric(device, 2);
   const model = await fabric.setupModule(buildModel(read.config, read.head, read.weights));
   const { loss, items } = await runMicroBatch(fabric, model, batch);
-  const gradients = new Map([...model.namedParameters()].map(([name, parameter]) => [name, readGradient(parameter, items)]));
+  const gradients = new Map(
+    [...model.namedParameters()].map(([name, parameter]) => [name, readGradient(parameter, items)]),
+  );
   model.dispose();
   const expectedLoss = read.json.scalars['loss'];
   if (typeof expectedLoss === 'number') {
@@ -60,11 +71,16 @@ async function gradientsOf(read: ModelCase, batch: CaseBatch, device: VerifyDevi
   return gradients;
 }
 
-function compareGradients(caseName: string, gradients: ReadonlyMap<string, Float32Array>, references: ReadonlyMap<string, StoredTensor>): Comparison {
+function compareGradients(
+  caseName: string,
+  gradients: ReadonlyMap<string, Float32Array>,
+  references: ReadonlyMap<string, StoredTensor>,
+): Comparison {
   const comparison = new Comparison(caseName, 'gradients');
   const expected = [...references].map(([name, tensor]) => [name, tensor.read().data] as const);
   const largestOfModel = Math.max(...expected.map(([, data]) => largest(data)));
-  for (const [name, data] of expected) comparison.tensor(`grads/${name}`, gradients.get(name) ?? [], data, gradientBound(largest(data), largestOfModel));
+  for (const [name, data] of expected)
+    comparison.tensor(`grads/${name}`, gradients.get(name) ?? [], data, gradientBound(largest(data), largestOfModel));
   return comparison;
 }
 
@@ -77,7 +93,8 @@ function readGradient(parameter: Parameter, items: number): Float32Array {
   const width = grad.shape[1];
   const rows = grad.rows.dataSync();
   grad.indices.forEach((row, i) => {
-    for (let column = 0; column < width; column++) dense[row * width + column] = (rows[i * width + column] as number) / items;
+    for (let column = 0; column < width; column++)
+      dense[row * width + column] = (rows[i * width + column] as number) / items;
   });
   return dense;
 }

@@ -34,7 +34,14 @@ export async function runOptimizerSection(
   const result = [
     compareScalars(read.name, tag, 'losses', losses, section.losses, lossBound),
     compareScalars(read.name, tag, 'norms', norms, section.norms, normBound),
-    ...compareParameters(read, section, new Map([...model.namedParameters()].map(([name, parameter]) => [name, parameter.value.dataSync() as Float32Array])), gradients),
+    ...compareParameters(
+      read,
+      section,
+      new Map(
+        [...model.namedParameters()].map(([name, parameter]) => [name, parameter.value.dataSync() as Float32Array]),
+      ),
+      gradients,
+    ),
   ];
   optimizer.dispose();
   model.dispose();

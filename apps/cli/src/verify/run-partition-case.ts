@@ -16,7 +16,12 @@ export async function runPartitionCase(read: PartitionCase, imdb: string): Promi
     comparison.value(`${part}.first`, differing(files.slice(0, expected.first.length), expected.first), 0, 0);
     comparison.value(`${part}.last`, differing(files.slice(files.length - expected.last.length), expected.last), 0, 0);
     const digest = createHash('sha256').update(files.join('\n')).digest('hex');
-    comparison.value(`${part}.sha256_of_newline_joined_files`, Number(digest !== expected.sha256_of_newline_joined_files), 0, 0);
+    comparison.value(
+      `${part}.sha256_of_newline_joined_files`,
+      Number(digest !== expected.sha256_of_newline_joined_files),
+      0,
+      0,
+    );
     return comparison.check() ?? [];
   });
 }

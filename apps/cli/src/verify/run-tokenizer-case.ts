@@ -11,11 +11,19 @@ export async function runTokenizerCase(read: TokenizerCase): Promise<Check[]> {
   const wrongTexts: number[] = [];
   for (const [index, row] of read.rows.entries())
     if (row.decoded !== undefined && (await tokenizer.decode(row.ids)) !== row.decoded) wrongTexts.push(index);
-  return [countWrong(read, 'ids, rows that differ', wrongIds), countWrong(read, 'decoded, rows that differ', wrongTexts)].flatMap((check) => check ?? []);
+  return [
+    countWrong(read, 'ids, rows that differ', wrongIds),
+    countWrong(read, 'decoded, rows that differ', wrongTexts),
+  ].flatMap((check) => check ?? []);
 }
 
 function countWrong(read: TokenizerCase, what: string, rows: readonly number[]): Check | undefined {
   const comparison = new Comparison(read.name, `${what} (of ${read.rows.length})`);
-  comparison.value(rows.length === 0 ? 'rows' : `rows ${rows.slice(0, 10).join(', ')}${rows.length > 10 ? ', …' : ''}`, rows.length, 0, 0);
+  comparison.value(
+    rows.length === 0 ? 'rows' : `rows ${rows.slice(0, 10).join(', ')}${rows.length > 10 ? ', …' : ''}`,
+    rows.length,
+    0,
+    0,
+  );
   return comparison.check();
 }

@@ -2,14 +2,25 @@
 import { tf, toDevice } from '@tensorloom/core';
 import { DataLoader, textCollator, type TextBatch, type TokenizedText } from '@tensorloom/data';
 import { RUN_ACCURACY, RUN_FIRST, RUN_LAST } from './bounds.ts';
-import { buildModel, buildOptimizer, launchFabric, runMicroBatch, type CaseModel, type VerifyDevice } from './case-model.ts';
+import {
+  buildModel,
+  buildOptimizer,
+  launchFabric,
+  runMicroBatch,
+  type CaseModel,
+  type VerifyDevice,
+} from './case-model.ts';
 import { Comparison, type Check } from './comparison.ts';
 import type { Reviews, TrainRunCase } from './train-run-case.ts';
 
 /** Micro-batches between two lines of progress. */
 const PROGRESS_EVERY = 60;
 
-export async function runTrainRunCase(read: TrainRunCase, device: VerifyDevice, progress: (line: string) => void): Promise<Check[]> {
+export async function runTrainRunCase(
+  read: TrainRunCase,
+  device: VerifyDevice,
+  progress: (line: string) => void,
+): Promise<Check[]> {
   const { json } = read;
   const comparisons: Comparison[] = [];
   const fabric = await launchFabric(device, json.accumulate);
@@ -33,7 +44,8 @@ export async function runTrainRunCase(read: TrainRunCase, device: VerifyDevice, 
       ...(json.optimizer.max_value === undefined ? {} : { clipValue: json.optimizer.max_value }),
     });
     losses.push(loss);
-    if (losses.length % PROGRESS_EVERY === 0) progress(`${read.name}: ${losses.length} of ${json.losses.length} micro-batches, loss ${loss.toFixed(4)}`);
+    if (losses.length % PROGRESS_EVERY === 0)
+      progress(`${read.name}: ${losses.length} of ${json.losses.length} micro-batches, loss ${loss.toFixed(4)}`);
   }
   comparisons.push(...compareLosses(read, losses));
   await evaluate('eval_accuracy_after');
@@ -58,7 +70,11 @@ async function accuracyOf(model: CaseModel, reviews: Reviews, read: TrainRunCase
   model.eval();
   let correct = 0;
   for await (const batch of loader(reviews, read.json.eval_batch, read.padId)) {
-    const { labels, inputIds, attentionMask } = toDevice({ labels: batch.labels, inputIds: batch.inputIds, attentionMask: batch.attentionMask });
+    const { labels, inputIds, attentionMask } = toDevice({
+      labels: batch.labels,
+      inputIds: batch.inputIds,
+      attentionMask: batch.attentionMask,
+    });
     const predicted = tf.tidy(() => tf.argMax(model.forward({ inputIds, attentionMask }).logits, 1));
     const [actual, wanted] = [predicted.dataSync(), labels.dataSync()];
     for (let i = 0; i < wanted.length; i++) correct += Number(wanted[i] === actual[i]);
@@ -72,7 +88,10 @@ async function accuracyOf(model: CaseModel, reviews: Reviews, read: TrainRunCase
 function loader(reviews: Reviews, batchSize: number, padId: number): DataLoader<TokenizedText, TextBatch> {
   const dataSet = {
     length: reviews.ids.length,
-    get: (index: number): TokenizedText => ({ ids: reviews.ids[index] as Int32Array, label: reviews.labels[index] as number }),
+    get: (index: number): TokenizedText => ({
+      ids: reviews.ids[index] as Int32Array,
+      label: reviews.labels[index] as number,
+    }),
   };
   return new DataLoader<TokenizedText, TextBatch>(dataSet, { batchSize, collate: textCollator({ padId }) });
 }

@@ -1,5 +1,11 @@
 /** The tensors of one reference case, grouped by what stands before the first slash of their names. */
-import { openSafetensors, TensorloomError, type HostTensor, type SafetensorsFile, type StoredTensor } from '@tensorloom/core';
+import {
+  openSafetensors,
+  TensorloomError,
+  type HostTensor,
+  type SafetensorsFile,
+  type StoredTensor,
+} from '@tensorloom/core';
 import { badCase } from './case-error.ts';
 
 export class TensorFile {
@@ -23,7 +29,11 @@ export class TensorFile {
   /** The tensors of a group, by their names after the slash; empty if the group is absent. */
   group(name: string): Map<string, StoredTensor> {
     const prefix = `${name}/`;
-    return new Map([...this.#file.tensors].filter(([key]) => key.startsWith(prefix)).map(([key, tensor]) => [key.slice(prefix.length), tensor]));
+    return new Map(
+      [...this.#file.tensors]
+        .filter(([key]) => key.startsWith(prefix))
+        .map(([key, tensor]) => [key.slice(prefix.length), tensor]),
+    );
   }
 
   /**

@@ -33,18 +33,43 @@ export function readTrainRunCase(name: string, jsonFile: string, value: unknown,
   try {
     const config = readCaseConfig(jsonFile, json.config, tensors);
     const weights = readWeights(jsonFile, config, tensors);
-    if (!weights.has('score.weight')) throw badCase(tensorsFile, 'weights/score.weight', 'missing: a run on labelled reviews needs a classification head');
+    if (!weights.has('score.weight'))
+      throw badCase(
+        tensorsFile,
+        'weights/score.weight',
+        'missing: a run on labelled reviews needs a classification head',
+      );
     const microBatches = json.steps * json.accumulate;
     if (json.losses.length !== microBatches)
-      throw badCase(jsonFile, 'losses', `expected ${json.steps} steps × ${json.accumulate} micro-batches = ${microBatches}, found ${json.losses.length}`);
+      throw badCase(
+        jsonFile,
+        'losses',
+        `expected ${json.steps} steps × ${json.accumulate} micro-batches = ${microBatches}, found ${json.losses.length}`,
+      );
     const training = readReviews(tensors, 'inputs', config);
     const needed = (microBatches - 1) * json.micro_batch + 1;
     if (training.ids.length < needed)
-      throw badCase(tensorsFile, 'inputs/lengths', `${microBatches} micro-batches of ${json.micro_batch} need at least ${needed} reviews, found ${training.ids.length}`);
+      throw badCase(
+        tensorsFile,
+        'inputs/lengths',
+        `${microBatches} micro-batches of ${json.micro_batch} need at least ${needed} reviews, found ${training.ids.length}`,
+      );
     const evaluation = tensors.has('eval/ids') ? readReviews(tensors, 'eval', config) : undefined;
     for (const key of ['eval_accuracy_before', 'eval_accuracy_after'] as const)
-      if (json[key] !== undefined && evaluation === undefined) throw badCase(tensorsFile, 'eval/ids', `missing, though ${jsonFile} has ${key}`);
-    return { kind: 'train-run', name, jsonFile, json, config, padId: config.padTokenId ?? DEFAULT_PAD_ID, tensors, weights, training, evaluation };
+      if (json[key] !== undefined && evaluation === undefined)
+        throw badCase(tensorsFile, 'eval/ids', `missing, though ${jsonFile} has ${key}`);
+    return {
+      kind: 'train-run',
+      name,
+      jsonFile,
+      json,
+      config,
+      padId: config.padTokenId ?? DEFAULT_PAD_ID,
+      tensors,
+      weights,
+      training,
+      evaluation,
+    };
   } catch (error) {
     tensors.close();
     throw error;
@@ -61,14 +86,21 @@ function readReviews(tensors: TensorFile, group: 'inputs' | 'eval', config: Bloo
   let start = 0;
   for (const [index, length] of lengths.entries()) {
     if (length < 1 || start + length > all.length)
-      throw badCase(tensors.path, `${group}/lengths`, `review ${index} has length ${length}, ${group}/ids has ${all.length - start} ids left`);
+      throw badCase(
+        tensors.path,
+        `${group}/lengths`,
+        `review ${index} has length ${length}, ${group}/ids has ${all.length - start} ids left`,
+      );
     ids.push(all.subarray(start, start + length));
     start += length;
   }
-  if (start !== all.length) throw badCase(tensors.path, `${group}/lengths`, `the lengths add up to ${start}, ${group}/ids has ${all.length}`);
+  if (start !== all.length)
+    throw badCase(tensors.path, `${group}/lengths`, `the lengths add up to ${start}, ${group}/ids has ${all.length}`);
   const outside = all.find((id) => id < 0 || id >= config.vocabSize);
-  if (outside !== undefined) throw badCase(tensors.path, `${group}/ids`, `id ${outside} is outside the vocabulary of ${config.vocabSize}`);
+  if (outside !== undefined)
+    throw badCase(tensors.path, `${group}/ids`, `id ${outside} is outside the vocabulary of ${config.vocabSize}`);
   const badLabel = labels.find((label) => label < 0 || label >= config.numLabels);
-  if (badLabel !== undefined) throw badCase(tensors.path, `${group}/labels`, `label ${badLabel} is none of ${config.numLabels}`);
+  if (badLabel !== undefined)
+    throw badCase(tensors.path, `${group}/labels`, `label ${badLabel} is none of ${config.numLabels}`);
   return { ids, labels };
 }

@@ -46,7 +46,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
       checks.push(...(await runCase(each, { ...device, accelerator: accelerator.name }, options.imdb, progress)));
       ran++;
     }
-    if (checks.length === 0) throw new TensorloomError('BAD_FILE', `${options.reference}: nothing was checked. ${notes.join(' ')}`);
+    if (checks.length === 0)
+      throw new TensorloomError('BAD_FILE', `${options.reference}: nothing was checked. ${notes.join(' ')}`);
     return {
       reference: options.reference,
       accelerator: accelerator.name,
@@ -61,7 +62,12 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   }
 }
 
-function runCase(each: ReferenceCase, device: VerifyDevice, imdb: string | undefined, progress: (line: string) => void): Promise<Check[]> {
+function runCase(
+  each: ReferenceCase,
+  device: VerifyDevice,
+  imdb: string | undefined,
+  progress: (line: string) => void,
+): Promise<Check[]> {
   if (each.kind === 'model') return runModelCase(each, device);
   if (each.kind === 'train-run') return runTrainRunCase(each, device, progress);
   if (each.kind === 'tokenizer') return runTokenizerCase(each);
@@ -72,6 +78,9 @@ function select(cases: readonly ReferenceCase[], only: readonly string[]): reado
   if (only.length === 0) return cases;
   const chosen = cases.filter((each) => only.some((name) => each.name.includes(name)));
   if (chosen.length === 0)
-    throw new TensorloomError('BAD_OPTION', `--only=${only.join(',')} matches no case; there are: ${cases.map((each) => each.name).join(', ')}.`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `--only=${only.join(',')} matches no case; there are: ${cases.map((each) => each.name).join(', ')}.`,
+    );
   return chosen;
 }
