@@ -9,6 +9,7 @@ import { SingleProcessGroup } from '../distributed/single-process-group.ts';
 import { TensorloomError } from '../errors.ts';
 import type { Precision } from '../precision/precision.ts';
 import { checkPair, selectPrecision } from '../precision/select.ts';
+import '../strategies/single-device.ts';
 import { strategies, type Strategy } from '../strategies/strategy.ts';
 import type { ResolvedOptions } from './options.ts';
 import { sortPlugins } from './plugins.ts';

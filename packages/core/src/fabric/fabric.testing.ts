@@ -43,7 +43,7 @@ export class LinearRegression extends Module {
 
   forward({ inputs, targets }: DeviceBatch): Output {
     return tf.tidy(() => {
-      const predictions = tf.add(tf.matMul(inputs as never, this.weight.value as never), this.bias.value);
+      const predictions = this.predict(inputs);
       return { loss: tf.losses.meanSquaredError(targets, predictions) as Scalar, predictions, items: inputs.shape[0] as number };
     });
   }
