@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { accelerators, type Accelerator } from '@tensorloom/core';
@@ -63,10 +63,8 @@ describe('the cache folder', () => {
     expect(examineCache(join(folder, 'not', 'yet'))).toMatchObject({ exists: false, writable: true, files: 0 });
   });
 
-  it.skipIf(process.getuid?.() === 0)('is a problem when it cannot be written', () => {
-    chmodSync(folder, 0o500);
-    expect(examineCache(join(folder, 'sub')).writable).toBe(false);
-    chmodSync(folder, 0o700);
+  it('is a problem when it cannot be made', () => {
+    expect(examineCache(join(folder, 'a.bin', 'sub'))).toMatchObject({ exists: false, writable: false });
   });
 });
 

@@ -1,5 +1,5 @@
 /** The cache folder: how large it is and whether it can be written. */
-import { accessSync, constants, existsSync, lstatSync, readdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { defaultCacheDir } from '@tensorloom/data';
 
@@ -29,7 +29,7 @@ function nearestExisting(path: string): string {
 function isWritable(path: string): boolean {
   try {
     accessSync(path, constants.W_OK | constants.X_OK);
-    return true;
+    return statSync(path).isDirectory();
   } catch {
     return false;
   }

@@ -1,5 +1,5 @@
 /** For tests: folders with copies of reference cases, changed at will. */
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,15 +15,28 @@ export const FURTHER_CASES = join(root, 'apps/cli/fixtures/further');
 /** A whole fine-tuning run. */
 export const TRAIN_RUN = join(root, 'apps/cli/fixtures/reference');
 
-/** A new folder that holds copies of `cases` (names without extension) of `source`. */
-export function copyCases(source: string, ...cases: readonly string[]): string {
+const made: string[] = [];
+
+/** A new, empty folder. */
+export function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'tensorloom-verify-'));
-  for (const name of cases)
-    for (const extension of ['json', 'safetensors']) {
-      mkdirSync(join(folder, name, '..'), { recursive: true });
-      copyFileSync(join(source, `${name}.${extension}`), join(folder, `${name}.${extension}`));
-    }
+  made.push(folder);
   return folder;
+}
+
+/** A new folder that holds copies of `cases` (names without extension) of `source`, in its folder `under`. */
+export function copyCases(source: string, cases: readonly string[], under = '.'): string {
+  const folder = newFolder();
+  mkdirSync(join(folder, under), { recursive: true });
+  for (const name of cases)
+    for (const extension of ['json', 'safetensors'])
+      copyFileSync(join(source, `${name}.${extension}`), join(folder, under, `${name}.${extension}`));
+  return folder;
+}
+
+/** Removes all folders that were made. */
+export function removeFolders(): void {
+  for (const folder of made.splice(0)) rmSync(folder, { recursive: true, force: true });
 }
 
 /** The sections of a case's JSON. */
