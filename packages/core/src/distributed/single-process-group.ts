@@ -3,8 +3,8 @@ import { TensorloomError } from '../errors.ts';
 import type { CollectiveArray, ProcessGroup, ReduceOp } from './process-group.ts';
 
 export class SingleProcessGroup implements ProcessGroup {
-  readonly rank = 0;
-  readonly worldSize = 1;
+  readonly rank: number = 0;
+  readonly worldSize: number = 1;
   #ended: string | undefined;
 
   async allReduce(_data: CollectiveArray, _op: ReduceOp): Promise<void> {

@@ -1,0 +1,73 @@
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { CsvLogger } from './csv-logger.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'tensorloom-csv-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let folder: string;
+let count = 0;
+beforeEach(() => {
+  folder = join(root, String(count++));
+});
+
+const rows = (): string[] => readFileSync(join(folder, 'metrics.csv'), 'utf8').trimEnd().split('\n');
+
+describe('CsvLogger', () => {
+  it('makes version_0, version_1, …, or takes an exact folder', () => {
+    const versions = [0, 1].map(() => {
+      const logger = new CsvLogger({ rootFolder: folder });
+      logger.logMetrics({ loss: 1 }, 0);
+      return logger.folder;
+    });
+    expect(versions).toEqual(['version_0', 'version_1'].map((version) => join(folder, 'logs', version)));
+    expect(new CsvLogger({ rootFolder: folder, name: 'other', version: 7 }).folder).toBe(join(folder, 'other', 'version_7'));
+    expect(new CsvLogger({ folder }).folder).toBe(folder);
+  });
+
+  it('writes a row per step, and grows the header when new names come', () => {
+    const logger = new CsvLogger({ folder });
+    logger.logMetrics({ loss: 0.5 }, 1);
+    logger.logMetrics({ loss: 0.25, 'val, "x"': Number.NaN }, 2);
+    logger.logMetrics({ lr: 1e-7 }, 3);
+    expect(rows()).toEqual(['step,loss,"val, ""x""",lr', '1,0.5,,', '2,0.25,NaN,', '3,,,1e-7']);
+    expect(readdirSync(folder)).toEqual(['metrics.csv']);
+  });
+
+  it('joins metrics of the same step in one row', () => {
+    const logger = new CsvLogger({ folder });
+    logger.logMetrics({ loss: 1, lr: 2 }, 1);
+    logger.logMetrics({ loss: 1 }, 2);
+    logger.logMetrics({ lr: 3 }, 2);
+    logger.logMetrics({ accuracy: 4 }, 2);
+    logger.logMetrics({ loss: 5 }, 3);
+    expect(rows()).toEqual(['step,loss,lr,accuracy', '1,1,2,', '2,1,3,4', '3,5,,']);
+  });
+
+  it('goes on after a resume without rows past the resumed step, nor a torn last line', () => {
+    const first = new CsvLogger({ folder });
+    for (const step of [1, 2, 3, 4]) first.logMetrics({ loss: step }, step);
+    appendFileSync(join(folder, 'metrics.csv'), '5,0.');
+    const second = new CsvLogger({ folder, resumeAtStep: 2 });
+    second.logMetrics({ loss: 33 }, 3);
+    expect(rows()).toEqual(['step,loss', '1,1', '2,2', '3,33']);
+    new CsvLogger({ folder }).logMetrics({ accuracy: 1 }, 4);
+    expect(rows()).toEqual(['step,loss,accuracy', '1,1,', '2,2,', '3,33,', '4,,1']);
+  });
+
+  it('refuses a file that is not its own, a folder that cannot be, and the name of its own column', () => {
+    const logger = new CsvLogger({ folder });
+    expect(() => logger.logMetrics({ step: 1 }, 1)).toThrow(expect.objectContaining({ code: 'MISUSE' }));
+    writeFileSync(join(folder, 'metrics.csv'), 'a,b\n1,2\n');
+    expect(() => new CsvLogger({ folder })).toThrow(expect.objectContaining({ code: 'BAD_FILE' }));
+    expect(() => new CsvLogger({ folder: join(folder, 'metrics.csv', 'inside') })).toThrow(expect.objectContaining({ code: 'IO', message: expect.stringMatching(/cannot write/) }));
+  });
+
+  it('keeps hyper-parameters beside', () => {
+    const logger = new CsvLogger({ folder });
+    logger.logHyperparameters({ lr: 0.1, model: { layers: 2 } });
+    expect(JSON.parse(readFileSync(join(folder, 'hyperparameters.json'), 'utf8'))).toEqual({ lr: 0.1, model: { layers: 2 } });
+    expect(existsSync(join(folder, 'metrics.csv'))).toBe(false);
+  });
+});
