@@ -8,7 +8,8 @@ describe('help', () => {
   test('lists all commands and the exit codes', async () => {
     const { code, stdout } = await place.run(['--help']);
     expect(code).toBe(0);
-    for (const command of ['train', 'evaluate', 'predict', 'prepare', 'verify', 'doctor']) expect(stdout).toContain(command);
+    for (const command of ['train', 'evaluate', 'predict', 'prepare', 'verify', 'doctor'])
+      expect(stdout).toContain(command);
     expect(stdout).toMatch(/Exit codes: 0 .* 143/);
   });
   test('of train says the defaults', async () => {
@@ -65,7 +66,12 @@ describe('what is wrong outside of the command line ends with exit code 1', () =
   });
   test('a broken line, by file and line', async () => {
     place.write('broken.jsonl', `${labelledLines(30)}{"text": "cut off\n`);
-    const { code, stderr } = await place.run(['train', '--accelerator=cpu', '--data=jsonl', '--data-path=broken.jsonl']);
+    const { code, stderr } = await place.run([
+      'train',
+      '--accelerator=cpu',
+      '--data=jsonl',
+      '--data-path=broken.jsonl',
+    ]);
     expect(stderr).toMatch(/broken\.jsonl:31/);
     expect(code).toBe(1);
   });

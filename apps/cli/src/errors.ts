@@ -17,7 +17,8 @@ export async function reportError(error: unknown): Promise<number> {
   if (error instanceof UsageError) return print(error, exitCodes.usage);
   // Loaded only now: core brings tfjs along, which takes a second.
   const { TensorloomError } = await import('@tensorloom/core');
-  if (error instanceof TensorloomError) return print(error, usageCodes.has(error.code) ? exitCodes.usage : exitCodes.failure);
+  if (error instanceof TensorloomError)
+    return print(error, usageCodes.has(error.code) ? exitCodes.usage : exitCodes.failure);
   if (isSystemError(error)) return print(error, exitCodes.failure);
   process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   process.stderr.write('This is a defect of tensorloom: please report it with the lines above.\n');

@@ -29,15 +29,26 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
 
   const fabric = createInferenceFabric(config);
   await fabric.launch();
-  const trained = await loadTrainedModel(fabric, request.model, { ...pickModelOptions(recorded), ...request.flags }, progress);
+  const trained = await loadTrainedModel(
+    fabric,
+    request.model,
+    { ...pickModelOptions(recorded), ...request.flags },
+    progress,
+  );
   const source = await openSource(config, progress);
   const data = await tokenizeSource(source, trained.tokenizer, trained.maxLength, progress);
   requireSameLabels(trained.labelNames, data.labelNames, data.name);
   const part = data[request.part];
-  const loader = createEvaluationLoader(part, { evalBatchSize: config.evalBatchSize, maxLength: trained.maxLength }, trained.padding);
+  const loader = createEvaluationLoader(
+    part,
+    { evalBatchSize: config.evalBatchSize, maxLength: trained.maxLength },
+    trained.padding,
+  );
   const batches = fabric.setupDataLoader(loader, { training: false });
   const started = performance.now();
-  const result = await evaluate(trained.model, batches, (done) => progress.counting(`evaluating ${request.part}`, done, part.length));
+  const result = await evaluate(trained.model, batches, (done) =>
+    progress.counting(`evaluating ${request.part}`, done, part.length),
+  );
   const seconds = (performance.now() - started) / 1000;
   progress.stop();
   process.stdout.write(
@@ -65,5 +76,8 @@ function defined(options: { [K in keyof PartialRunConfig]?: PartialRunConfig[K] 
 function requireSameLabels(model: readonly string[], data: readonly string[], name: string): void {
   const unnamed = model.every((label, index) => label === `LABEL_${index}`);
   if (model.length === data.length && (unnamed || model.every((label, index) => label === data[index]))) return;
-  throw new TensorloomError('BAD_DATA', `The model tells apart [${model.join(', ')}], but ${name} has the labels [${data.join(', ')}].`);
+  throw new TensorloomError(
+    'BAD_DATA',
+    `The model tells apart [${model.join(', ')}], but ${name} has the labels [${data.join(', ')}].`,
+  );
 }

@@ -32,12 +32,17 @@ export async function predict(request: PredictRequest): Promise<void> {
   const recorded = recordedOptions(request.model);
   const fabric = createInferenceFabric(request.flags);
   await fabric.launch();
-  const options = recorded.maxLength === undefined ? request.flags : { maxLength: recorded.maxLength, ...request.flags };
+  const options =
+    recorded.maxLength === undefined ? request.flags : { maxLength: recorded.maxLength, ...request.flags };
   const trained = await loadTrainedModel(fabric, request.model, options, createProgress({ quiet: true }));
   const batchSize = request.flags.evalBatchSize ?? 32;
-  for await (const texts of inBatches(request.texts.length > 0 ? request.texts : createInterface({ input: process.stdin }), batchSize)) {
+  for await (const texts of inBatches(
+    request.texts.length > 0 ? request.texts : createInterface({ input: process.stdin }),
+    batchSize,
+  )) {
     const predictions = await predictTexts(trained, texts);
-    for (const [row, prediction] of predictions.entries()) process.stdout.write(`${formatPrediction(texts[row] as string, prediction, request.json)}\n`);
+    for (const [row, prediction] of predictions.entries())
+      process.stdout.write(`${formatPrediction(texts[row] as string, prediction, request.json)}\n`);
   }
   signals.close();
 }
@@ -51,7 +56,9 @@ export async function predictTexts(trained: TrainedModel, texts: readonly string
   const values = await probabilities.data();
   probabilities.dispose();
   const width = trained.labelNames.length;
-  return texts.map((_, row) => toPrediction(trained.labelNames, Array.from(values.slice(row * width, (row + 1) * width))));
+  return texts.map((_, row) =>
+    toPrediction(trained.labelNames, Array.from(values.slice(row * width, (row + 1) * width))),
+  );
 }
 
 function onDevice(batch: { readonly inputIds: HostTensor; readonly attentionMask: HostTensor }) {

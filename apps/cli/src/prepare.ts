@@ -20,8 +20,11 @@ export async function prepare(flags: PartialRunConfig): Promise<void> {
   const { tokenizer, origin } = await chooseTokenizer(config, folderOf(located), source, progress);
   progress.line(`tokenizer: ${origin}`);
   const data = await tokenizeSource(source, tokenizer, config.maxLength, progress);
-  for (const part of ['train', 'validation', 'test'] as const) progress.line(`${part.padEnd(10)} : ${describe(data[part])}`);
-  progress.line(`ready after ${formatDuration((performance.now() - started) / 1000)} (texts cut to ${config.maxLength} tokens)`);
+  for (const part of ['train', 'validation', 'test'] as const)
+    progress.line(`${part.padEnd(10)} : ${describe(data[part])}`);
+  progress.line(
+    `ready after ${formatDuration((performance.now() - started) / 1000)} (texts cut to ${config.maxLength} tokens)`,
+  );
   progress.line(describeCache(defaultCacheDir()));
   signals.close();
 }
@@ -35,7 +38,9 @@ function describe(split: TokenizedSplit): string {
 
 /** Folder, and the number and size of the files of each kind in it. */
 function describeCache(folder: string): string {
-  const kinds = existsSync(folder) ? readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()) : [];
+  const kinds = existsSync(folder)
+    ? readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    : [];
   const lines = kinds.map(({ name }) => {
     const files = readdirSync(join(folder, name), { withFileTypes: true }).filter((entry) => entry.isFile());
     const bytes = files.reduce((sum, file) => sum + statSync(join(folder, name, file.name)).size, 0);

@@ -4,6 +4,7 @@ import { registerEvaluateCommand } from './commands/evaluate.ts';
 import { registerPredictCommand } from './commands/predict.ts';
 import { registerPrepareCommand } from './commands/prepare.ts';
 import { registerTrainCommand } from './commands/train.ts';
+import { suggest } from './config/validate.ts';
 import { registerDoctorCommand } from './doctor/command.ts';
 import { reportError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -27,7 +28,20 @@ export function createProgram(): Command {
   registerPrepareCommand(program);
   registerVerifyCommand(program);
   registerDoctorCommand(program);
+  for (const command of program.commands)
+    command.configureOutput({ outputError: (text, write) => write(text + missingSuggestion(text, command)) });
   return program;
+}
+
+/** Commander looks for the nearest flag only where the value is apart (`--acumulate 16`); this is for `--acumulate=16`. */
+function missingSuggestion(text: string, command: Command): string {
+  const flag = /^error: unknown option '(--[^'=]+)=/.exec(text)?.[1];
+  if (flag === undefined) return '';
+  const suggestion = suggest(
+    flag,
+    command.options.map(({ long }) => long ?? ''),
+  );
+  return suggestion === '' ? '' : `(${suggestion.trim()})\n`;
 }
 
 /** Runs the command line and returns the exit code. Never throws. */

@@ -53,7 +53,9 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const validationBatches = fabric.setupDataLoader(prepared.validationLoader, { training: false });
   const testBatches = fabric.setupDataLoader(prepared.testLoader, { training: false });
   const parameterCount = model.parameterCount();
-  progress.line(`model ${config.model}: ${parameterCount.toLocaleString('en-US')} parameters | ${length.steps} steps, ${length.microBatches} micro-batches | run folder ${folder.path}`);
+  progress.line(
+    `model ${config.model}: ${parameterCount.toLocaleString('en-US')} parameters | ${length.steps} steps, ${length.microBatches} micro-batches | run folder ${folder.path}`,
+  );
 
   const stateful = { model, optimizer, schedule, loader: trainBatches };
   let state = new TrainingState();
@@ -61,9 +63,14 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     const checkpoint = await newestComplete(resumed.checkpoints, progress);
     const rest = await fabric.load(checkpoint, stateful);
     if (rest.dataDigest !== prepared.dataDigest)
-      throw new TensorloomError('BAD_CHECKPOINT', `The training data are not those that ${checkpoint} was trained on. Give the same data, or start a new run.`);
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `The training data are not those that ${checkpoint} was trained on. Give the same data, or start a new run.`,
+      );
     state = TrainingState.fromJson(rest.run as JsonObject);
-    progress.line(`resumed from ${checkpoint}: epoch ${state.epoch + 1}, step ${state.step}, micro-batch ${state.microBatches}`);
+    progress.line(
+      `resumed from ${checkpoint}: epoch ${state.epoch + 1}, step ${state.step}, micro-batch ${state.microBatches}`,
+    );
   }
   const secondsBefore = state.secondsBefore;
   const elapsedSeconds = (): number => secondsBefore + (performance.now() - started) / 1000;
@@ -87,10 +94,22 @@ export async function runTraining(request: TrainRequest): Promise<number> {
 
   try {
     const stopped = await signals.whileSaving(async () => {
-      const signal = await train({ fabric, model, optimizer, schedule, trainBatches, validationBatches, config, state, observer, signals });
+      const signal = await train({
+        fabric,
+        model,
+        optimizer,
+        schedule,
+        trainBatches,
+        validationBatches,
+        config,
+        state,
+        observer,
+        signals,
+      });
       progress.stop();
       const path = await saveCheckpoint();
-      if (signal !== undefined) process.stderr.write(`Saved ${path}. Go on with: tensorloom train --resume=${folder.path}\n`);
+      if (signal !== undefined)
+        process.stderr.write(`Saved ${path}. Go on with: tensorloom train --resume=${folder.path}\n`);
       return signal ?? signals.requested;
     });
     if (stopped !== undefined) return exitCodeOf(stopped);
@@ -125,7 +144,10 @@ async function newestComplete(checkpoints: readonly string[], progress: Progress
     if (await isCompleteCheckpoint(path, true)) return path;
     progress.line(`${path} is damaged; an older one is taken`);
   }
-  throw new TensorloomError('BAD_CHECKPOINT', `None of the checkpoints is whole: ${checkpoints.join(', ')}. Start the run again.`);
+  throw new TensorloomError(
+    'BAD_CHECKPOINT',
+    `None of the checkpoints is whole: ${checkpoints.join(', ')}. Start the run again.`,
+  );
 }
 
 /** Says which options hold and who chose them. */

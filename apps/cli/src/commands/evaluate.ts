@@ -24,9 +24,14 @@ export function registerEvaluateCommand(program: Command): void {
   const command = program
     .command('evaluate')
     .description('Measures the accuracy of a trained model on one part of a data set.')
-    .requiredOption('--model <model>', 'run folder (its data set and options are the defaults), folder in Hugging Face format, or hub id')
+    .requiredOption(
+      '--model <model>',
+      'run folder (its data set and options are the defaults), folder in Hugging Face format, or hub id',
+    )
     .addOption(
-      new Option('--split-part <choice>', 'part of the data set').choices(['train', 'validation', 'test']).default('test'),
+      new Option('--split-part <choice>', 'part of the data set')
+        .choices(['train', 'validation', 'test'])
+        .default('test'),
     )
     .option('--json', 'print one line of JSON')
     .allowExcessArguments(false);

@@ -3,7 +3,15 @@ import type { Command } from 'commander';
 import { addOptionFlags, givenOptions } from '../config/flags.ts';
 import type { OptionKey } from '../config/schema.ts';
 
-const keys = ['tokenizer', 'maxLength', 'paddingSide', 'accelerator', 'precision', 'threads', 'evalBatchSize'] as const satisfies OptionKey[];
+const keys = [
+  'tokenizer',
+  'maxLength',
+  'paddingSide',
+  'accelerator',
+  'precision',
+  'threads',
+  'evalBatchSize',
+] as const satisfies OptionKey[];
 
 export function registerPredictCommand(program: Command): void {
   const command = program
@@ -15,6 +23,11 @@ export function registerPredictCommand(program: Command): void {
   addOptionFlags(command, keys);
   command.action(async (texts: string[], parsed: Record<string, unknown>) => {
     const { predict } = await import('../predict.ts');
-    await predict({ model: parsed.model as string, texts, json: parsed.json === true, flags: givenOptions(parsed, keys) });
+    await predict({
+      model: parsed.model as string,
+      texts,
+      json: parsed.json === true,
+      flags: givenOptions(parsed, keys),
+    });
   });
 }

@@ -23,7 +23,13 @@ const withFlags = (flags: PartialRunConfig) => resolveConfig({ flags });
 describe('precedence', () => {
   test('without anything: quickstart, accumulate, and the recipe for it', () => {
     const { config, origins, recipe } = withFlags({});
-    expect(config).toMatchObject({ data: 'quickstart', strategy: 'accumulate', accelerator: 'auto', precision: '32-true', seed: 123 });
+    expect(config).toMatchObject({
+      data: 'quickstart',
+      strategy: 'accumulate',
+      accelerator: 'auto',
+      precision: '32-true',
+      seed: 123,
+    });
     expect(origins.data).toBe('default');
     expect(origins.lr).toBe('recipe');
     expect(recipe).toMatch(/quickstart/);
@@ -32,7 +38,13 @@ describe('precedence', () => {
   test('a preset wins over the recipe, a file over the preset, a flag over the file', () => {
     const configFile = write('lr: 1.0e-4\naccumulate: 4\nmicro-batch-size: 2\n');
     const { config, origins } = resolveConfig({ preset: 'blog-accumulate', configFile, flags: { accumulate: 8 } });
-    expect(config).toMatchObject({ model: 'bigscience/bloom-560m', precision: '16-mixed', lr: 1e-4, microBatchSize: 2, accumulate: 8 });
+    expect(config).toMatchObject({
+      model: 'bigscience/bloom-560m',
+      precision: '16-mixed',
+      lr: 1e-4,
+      microBatchSize: 2,
+      accumulate: 8,
+    });
     expect(origins).toMatchObject({
       maxLength: 'preset blog-accumulate',
       lr: configFile,
@@ -41,7 +53,7 @@ describe('precedence', () => {
     });
   });
 
-  test('the presets are the blog\'s three runs', () => {
+  test("the presets are the blog's three runs", () => {
     expect(presetNames).toEqual(['blog-batch-size-1', 'blog-accumulate', 'blog-compile']);
     const runs = presetNames.map((preset) => resolveConfig({ preset, flags: {} }).config);
     expect(runs.map((run) => [run.accumulate, run.compile])).toEqual([
@@ -50,12 +62,32 @@ describe('precedence', () => {
       [16, true],
     ]);
     for (const run of runs)
-      expect(run).toMatchObject({ data: 'imdb', split: 'blog', lr: 5e-5, epochs: 1, microBatchSize: 1, maxLength: 1024, seed: 123, precision: '16-mixed' });
+      expect(run).toMatchObject({
+        data: 'imdb',
+        split: 'blog',
+        lr: 5e-5,
+        epochs: 1,
+        microBatchSize: 1,
+        maxLength: 1024,
+        seed: 123,
+        precision: '16-mixed',
+      });
   });
 
   test('the recipe follows the model and the data', () => {
-    expect(withFlags({ data: 'imdb' }).config).toMatchObject({ model: 'bloom-tiny', microBatchSize: 8, accumulate: 2, lr: 2e-3, warmupSteps: 200, maxLength: 256 });
-    expect(withFlags({ data: 'imdb', model: 'bigscience/bloom-560m' }).config).toMatchObject({ microBatchSize: 1, accumulate: 16, lr: 5e-5 });
+    expect(withFlags({ data: 'imdb' }).config).toMatchObject({
+      model: 'bloom-tiny',
+      microBatchSize: 8,
+      accumulate: 2,
+      lr: 2e-3,
+      warmupSteps: 200,
+      maxLength: 256,
+    });
+    expect(withFlags({ data: 'imdb', model: 'bigscience/bloom-560m' }).config).toMatchObject({
+      microBatchSize: 1,
+      accumulate: 16,
+      lr: 5e-5,
+    });
     expect(withFlags({ model: folder }).recipe).toMatch(/pretrained/);
   });
 
@@ -75,7 +107,9 @@ describe('configuration files', () => {
   const read = (text: string) => () => resolveConfig({ configFile: write(text), flags: {} });
 
   test('an unknown key is refused with the nearest option', () => {
-    expect(read('micro-batchsize: 1')).toThrow(/Unknown option 'micro-batchsize' in .*run\.yaml\. Did you mean 'micro-batch-size'\?/);
+    expect(read('micro-batchsize: 1')).toThrow(
+      /Unknown option 'micro-batchsize' in .*run\.yaml\. Did you mean 'micro-batch-size'\?/,
+    );
   });
   test('a value of the wrong kind is refused, naming option and value', () => {
     expect(read('lr: fast')).toThrow(/--lr: 'fast' in .*run\.yaml is not valid: .*number/);
@@ -89,7 +123,9 @@ describe('configuration files', () => {
     expect(read('')).not.toThrow();
     expect(read('- lr')).toThrow(/must be a mapping/);
     expect(read('lr: [1')).toThrow(/not valid YAML/);
-    expect(() => resolveConfig({ configFile: join(folder, 'none.yaml'), flags: {} })).toThrow(/Cannot read the configuration file .*none\.yaml/);
+    expect(() => resolveConfig({ configFile: join(folder, 'none.yaml'), flags: {} })).toThrow(
+      /Cannot read the configuration file .*none\.yaml/,
+    );
   });
 });
 
@@ -123,7 +159,9 @@ describe('the schema', () => {
   });
   test('no flag has a name that Nx keeps for itself', () => {
     const swallowed =
-      'parallel env color verbose batch version runner graph args cwd tty prod configuration c project target skip-nx-cache nx-bail tui exclude output-style help command commands envFile readyWhen'.split(' ');
+      'parallel env color verbose batch version runner graph args cwd tty prod configuration c project target skip-nx-cache nx-bail tui exclude output-style help command commands envFile readyWhen'.split(
+        ' ',
+      );
     expect(optionKeys.map(flagName).filter((flag) => swallowed.includes(flag))).toEqual([]);
   });
 });

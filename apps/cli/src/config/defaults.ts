@@ -54,7 +54,8 @@ const quickstart: Recipe = {
 
 /** A tiny BLOOM on the 35,000 reviews, from scratch: reached 85.6 % test accuracy with PyTorch. */
 const fromScratch: Recipe = {
-  reason: 'model from scratch on a large data set: micro-batch 8, accumulate 2, Adam 2e-3 with 200 warm-up steps and linear decay',
+  reason:
+    'model from scratch on a large data set: micro-batch 8, accumulate 2, Adam 2e-3 with 200 warm-up steps and linear decay',
   options: {
     model: 'bloom-tiny',
     vocabularySize: 8192,
@@ -70,7 +71,8 @@ const fromScratch: Recipe = {
 
 /** The blog's setting. */
 const pretrained: Recipe = {
-  reason: 'pretrained model: the recipe of "Finetuning LLMs on a single GPU using gradient accumulation" (Adam 5e-5, micro-batch 1, accumulate 16, 1 epoch)',
+  reason:
+    'pretrained model: the recipe of "Finetuning LLMs on a single GPU using gradient accumulation" (Adam 5e-5, micro-batch 1, accumulate 16, 1 epoch)',
   options: {
     maxLength: 1024,
     microBatchSize: 1,

@@ -14,7 +14,9 @@ export function addOptionFlags(command: Command, keys: readonly OptionKey[]): Co
     const flag = `--${flagName(key)}`;
     if (form.kind === 'switch') {
       command.addOption(new Option(flag, form.help + note).default(undefined));
-      command.addOption(new Option(`--no-${flagName(key)}`, `the opposite of ${flag}`).default(undefined).hideHelp(fallback !== true));
+      command.addOption(
+        new Option(`--no-${flagName(key)}`, `the opposite of ${flag}`).default(undefined).hideHelp(fallback !== true),
+      );
       continue;
     }
     const value = form.kind === 'number' ? 'n' : form.kind === 'choice' ? (form.choices ?? []).join('|') : 'value';
@@ -40,5 +42,6 @@ export function parseNumber(text: string): number {
 
 /** @throws UsageError with the nearest name */
 export function requireOneOf(kind: string, given: string, known: readonly string[]): void {
-  if (!known.includes(given)) throw new UsageError(`Unknown ${kind} '${given}'.${suggest(given, known)} Known: ${known.join(', ')}.`);
+  if (!known.includes(given))
+    throw new UsageError(`Unknown ${kind} '${given}'.${suggest(given, known)} Known: ${known.join(', ')}.`);
 }

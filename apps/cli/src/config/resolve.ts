@@ -69,12 +69,15 @@ export function absolutePaths(options: PartialRunConfig): PartialRunConfig {
     const value = options[key];
     if (value === undefined) continue;
     // Names of presets and hub ids stay as they are.
-    if (key === 'dataPath' || (existsSync(value) && (key === 'tokenizer' || isPretrained(value)))) paths[key] = resolve(value);
+    if (key === 'dataPath' || (existsSync(value) && (key === 'tokenizer' || isPretrained(value))))
+      paths[key] = resolve(value);
   }
   return paths;
 }
 
 /** Options under their flag names, as config.yaml and config.json hold them; what is unset is left out. */
 export function namedOptions(config: PartialRunConfig): Record<string, unknown> {
-  return Object.fromEntries(optionKeys.filter((key) => config[key] !== undefined).map((key) => [flagName(key), config[key]]));
+  return Object.fromEntries(
+    optionKeys.filter((key) => config[key] !== undefined).map((key) => [flagName(key), config[key]]),
+  );
 }

@@ -10,21 +10,39 @@ const name = (): z.ZodString => z.string().min(1);
 
 export const runSchema = z.strictObject({
   // What is trained on what
-  model: name().describe('a preset name (fresh weights), a folder in Hugging Face format, a run folder, or a hub id such as bigscience/bloom-560m'),
-  tokenizer: name().optional().describe('tokenizer.json, or a folder with one; default: the one of the model, else one trained on the training part'),
+  model: name().describe(
+    'a preset name (fresh weights), a folder in Hugging Face format, a run folder, or a hub id such as bigscience/bloom-560m',
+  ),
+  tokenizer: name()
+    .optional()
+    .describe(
+      'tokenizer.json, or a folder with one; default: the one of the model, else one trained on the training part',
+    ),
   vocabularySize: count().optional().describe('entries of the tokenizer that is trained when none is given'),
-  hiddenSize: count().optional().describe('overrides the preset\'s hidden size; fresh weights only'),
-  layers: count().optional().describe('overrides the preset\'s number of blocks; fresh weights only'),
-  heads: count().optional().describe('overrides the preset\'s number of attention heads; fresh weights only'),
-  dropout: z.number().min(0).lt(1).optional().describe('dropout rate of hidden states and attention, 0..1; default: the model\'s own'),
+  hiddenSize: count().optional().describe("overrides the preset's hidden size; fresh weights only"),
+  layers: count().optional().describe("overrides the preset's number of blocks; fresh weights only"),
+  heads: count().optional().describe("overrides the preset's number of attention heads; fresh weights only"),
+  dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe("dropout rate of hidden states and attention, 0..1; default: the model's own"),
   data: name().describe('data set: quickstart, imdb, jsonl or csv'),
-  dataPath: name().optional().describe('imdb: the tarball or the unpacked folder; jsonl, csv: the file, or a folder with train, validation and test files'),
+  dataPath: name()
+    .optional()
+    .describe(
+      'imdb: the tarball or the unpacked folder; jsonl, csv: the file, or a folder with train, validation and test files',
+    ),
   split: z.enum(['blog', 'standard']).describe('imdb: the partition of the blog (35k/5k/10k) or the published one'),
   textField: name().describe('jsonl, csv: name of the field with the text'),
   labelField: name().describe('jsonl, csv: name of the field with the label'),
   maxLength: count().describe('texts are cut to this many tokens'),
   padding: z.enum(['longest', 'max']).describe('pad to the longest text of the micro-batch, or to --max-length'),
-  paddingSide: z.enum(['left', 'right']).optional().describe('side on which short texts are padded; default: the tokenizer\'s own'),
+  paddingSide: z
+    .enum(['left', 'right'])
+    .optional()
+    .describe("side on which short texts are padded; default: the tokenizer's own"),
   bucketing: z.boolean().describe('put texts of similar length into one micro-batch'),
 
   // How the step is made
@@ -35,14 +53,22 @@ export const runSchema = z.strictObject({
   threads: count().optional().describe('compute threads; default: what the accelerator chooses'),
   compile: z.boolean().describe('compile the step where the accelerator has a compiler'),
   microBatchSize: count().describe('texts per forward and backward pass'),
-  accumulate: count().describe('micro-batches per optimizer step; effective batch size = micro-batch size x accumulate'),
+  accumulate: count().describe(
+    'micro-batches per optimizer step; effective batch size = micro-batch size x accumulate',
+  ),
 
   // Optimization
   optimizer: z.enum(['adam', 'adamw', 'sgd']).describe('optimizer'),
   lr: z.number().positive().describe('learning rate (after warm-up)'),
-  weightDecay: z.number().nonnegative().optional().describe('weight decay: L2 for adam and sgd (default: 0), decoupled for adamw (default: 0.01)'),
+  weightDecay: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe('weight decay: L2 for adam and sgd (default: 0), decoupled for adamw (default: 0.01)'),
   momentum: z.number().min(0).lt(1).optional().describe('momentum of sgd; default: 0'),
-  schedule: z.enum(['constant', 'linear', 'cosine']).describe('course of the learning rate after warm-up, down to 0 at the last step for linear and cosine'),
+  schedule: z
+    .enum(['constant', 'linear', 'cosine'])
+    .describe('course of the learning rate after warm-up, down to 0 at the last step for linear and cosine'),
   warmupSteps: countOrZero().describe('optimizer steps over which the learning rate rises from 0'),
   clipNorm: z.number().positive().optional().describe('largest global gradient norm; default: no clipping'),
   clipValue: z.number().positive().optional().describe('largest absolute gradient element; default: no clipping'),
@@ -56,7 +82,9 @@ export const runSchema = z.strictObject({
   evalEvery: count().optional().describe('evaluate the validation part also each so many optimizer steps'),
   logEvery: count().describe('micro-batches between log lines and rows of metrics.csv'),
   checkpointEvery: count().describe('optimizer steps between checkpoints; one more is written at the end'),
-  checkpointEveryMicroBatches: count().optional().describe('micro-batches between checkpoints, also in the middle of a step'),
+  checkpointEveryMicroBatches: count()
+    .optional()
+    .describe('micro-batches between checkpoints, also in the middle of a step'),
   keepCheckpoints: count().describe('how many of the newest checkpoints are kept'),
   outputDir: name().describe('folder in which run folders are made'),
   runName: name().optional().describe('name of the run folder; default: the time of the start'),

@@ -1,7 +1,15 @@
 /** Turns what a user wrote (flags or a file) into options, with messages that name the option and the nearest right value. */
 import { closest, distance } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
-import { flagName, keyOfFlag, optionForm, optionKeys, runSchema, type OptionKey, type PartialRunConfig } from './schema.ts';
+import {
+  flagName,
+  keyOfFlag,
+  optionForm,
+  optionKeys,
+  runSchema,
+  type OptionKey,
+  type PartialRunConfig,
+} from './schema.ts';
 
 /**
  * @param raw option names (as flags or in camel case) with values
@@ -12,7 +20,8 @@ export function validateOptions(raw: Readonly<Record<string, unknown>>, origin: 
   const options: Record<string, unknown> = {};
   for (const [given, value] of Object.entries(raw)) {
     const key = keyOfFlag(given);
-    if (!isOptionKey(key)) throw new UsageError(`Unknown option '${given}' in ${origin}.${suggest(given, optionKeys.map(flagName))}`);
+    if (!isOptionKey(key))
+      throw new UsageError(`Unknown option '${given}' in ${origin}.${suggest(given, optionKeys.map(flagName))}`);
     if (key in options) throw new UsageError(`Option '${flagName(key)}' is given twice in ${origin}.`);
     options[key] = validateOption(key, value, origin);
   }
@@ -39,5 +48,7 @@ export function isOptionKey(key: string): key is OptionKey {
 export function suggest(given: string, known: readonly string[]): string {
   if (known.length === 0) return '';
   const nearest = closest(given.toLowerCase(), [...known]);
-  return distance(given.toLowerCase(), nearest) <= Math.max(2, Math.floor(given.length / 3)) ? ` Did you mean '${nearest}'?` : '';
+  return distance(given.toLowerCase(), nearest) <= Math.max(2, Math.floor(given.length / 3))
+    ? ` Did you mean '${nearest}'?`
+    : '';
 }

@@ -39,7 +39,8 @@ export class RunObserver {
     const { state, config } = this.#options;
     const everyMicroBatches = config.checkpointEveryMicroBatches;
     const due =
-      (stepped && state.step % config.checkpointEvery === 0) || (everyMicroBatches !== undefined && state.microBatches % everyMicroBatches === 0);
+      (stepped && state.step % config.checkpointEvery === 0) ||
+      (everyMicroBatches !== undefined && state.microBatches % everyMicroBatches === 0);
     if (due) await this.#options.saveCheckpoint();
   }
 
@@ -51,7 +52,12 @@ export class RunObserver {
 
   validated(accuracy: number): void {
     const { state, metrics } = this.#options;
-    metrics.write({ micro_batch: state.microBatches, step: state.step, epoch: state.epoch, validation_accuracy: accuracy });
+    metrics.write({
+      micro_batch: state.microBatches,
+      step: state.step,
+      epoch: state.epoch,
+      validation_accuracy: accuracy,
+    });
   }
 
   epochDone(): void {

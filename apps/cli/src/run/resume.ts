@@ -1,7 +1,13 @@
 /** `--resume=RUN_FOLDER`: the recorded options and the newest complete checkpoint; refuses flags that would make it another run. */
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { absolutePaths, explicitOptions, readSources, type ConfigSources, type ResolvedConfig } from '../config/resolve.ts';
+import {
+  absolutePaths,
+  explicitOptions,
+  readSources,
+  type ConfigSources,
+  type ResolvedConfig,
+} from '../config/resolve.ts';
 import { flagName, optionKeys, runSchema, type OptionKey, type PartialRunConfig } from '../config/schema.ts';
 import { validateOptions } from '../config/validate.ts';
 import { UsageError } from '../errors.ts';
@@ -37,7 +43,9 @@ export function openRun(path: string, sources: ConfigSources): ResumedRun {
   refuseChanges(recorded, changes, folder);
   const checkpoints = listCheckpoints(folder.checkpoints);
   if (checkpoints.length === 0)
-    throw new UsageError(`${folder.path} has no complete checkpoint to go on from. Start the run again, with --config=${folder.configYaml} for its options.`);
+    throw new UsageError(
+      `${folder.path} has no complete checkpoint to go on from. Start the run again, with --config=${folder.configYaml} for its options.`,
+    );
   const config = runSchema.parse({ ...recorded, ...changes });
   return { folder, checkpoints, resolved: { config, origins, recipe: 'the options of the run that is resumed' } };
 }
@@ -65,7 +73,8 @@ interface RecordedConfig {
 
 /** @throws UsageError if the folder is not that of a run */
 export function readRecordedConfig(folder: RunFolder): RecordedConfig {
-  if (!existsSync(folder.configJson)) throw new UsageError(`${folder.path} is not a run folder: it has no config.json.`);
+  if (!existsSync(folder.configJson))
+    throw new UsageError(`${folder.path} is not a run folder: it has no config.json.`);
   let content: unknown;
   try {
     content = JSON.parse(readFileSync(folder.configJson, 'utf8'));
@@ -73,6 +82,10 @@ export function readRecordedConfig(folder: RunFolder): RecordedConfig {
     throw new UsageError(`${folder.configJson} cannot be read: ${(error as Error).message}`, { cause: error });
   }
   const { options, origins } = (content ?? {}) as { options?: unknown; origins?: unknown };
-  if (options === null || typeof options !== 'object') throw new UsageError(`${folder.configJson} is not the configuration of a run: it has no 'options'.`);
-  return { options: validateOptions(options as Record<string, unknown>, folder.configJson), origins: (origins ?? {}) as RecordedConfig['origins'] };
+  if (options === null || typeof options !== 'object')
+    throw new UsageError(`${folder.configJson} is not the configuration of a run: it has no 'options'.`);
+  return {
+    options: validateOptions(options as Record<string, unknown>, folder.configJson),
+    origins: (origins ?? {}) as RecordedConfig['origins'],
+  };
 }

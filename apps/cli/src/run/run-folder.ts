@@ -57,12 +57,17 @@ export function createRunFolder(resolved: ResolvedConfig, started: Date): RunFol
   const { outputDir, runName } = resolved.config;
   const folder = new RunFolder(join(outputDir, runName ?? freeName(outputDir, timestamp(started))));
   if (existsSync(folder.path) && runName !== undefined && !isEmptyFolder(folder.path))
-    throw new UsageError(`${folder.path} exists already. Go on with it by --resume=${folder.path}, or choose another --run-name.`);
+    throw new UsageError(
+      `${folder.path} exists already. Go on with it by --resume=${folder.path}, or choose another --run-name.`,
+    );
   try {
     mkdirSync(folder.checkpoints, { recursive: true });
     folder.writeConfig(resolved);
   } catch (error) {
-    throw new UsageError(`Cannot write the run folder ${folder.path}: ${(error as Error).message}. Choose another --output-dir.`, { cause: error });
+    throw new UsageError(
+      `Cannot write the run folder ${folder.path}: ${(error as Error).message}. Choose another --output-dir.`,
+      { cause: error },
+    );
   }
   return folder;
 }

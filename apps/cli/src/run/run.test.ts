@@ -21,7 +21,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const createRun = (flags: PartialRunConfig = {}) => createRunFolder(resolveConfig({ flags: { outputDir: folder, ...flags } }), new Date(2026, 0, 2, 3, 4, 5));
+const createRun = (flags: PartialRunConfig = {}) =>
+  createRunFolder(resolveConfig({ flags: { outputDir: folder, ...flags } }), new Date(2026, 0, 2, 3, 4, 5));
 
 describe('run folder', () => {
   test('is named by the time, or as asked, and holds the resolved options as YAML and JSON', () => {
@@ -31,7 +32,10 @@ describe('run folder', () => {
     expect(createRun({ runName: 'mine' }).path).toBe(join(folder, 'mine'));
     expect(readdirSync(run.path).sort()).toEqual(['checkpoints', 'config.json', 'config.yaml']);
     expect(readFileSync(run.configYaml, 'utf8')).toContain('micro-batch-size: 8');
-    expect(JSON.parse(readFileSync(run.configJson, 'utf8'))).toMatchObject({ options: { data: 'quickstart' }, origins: { data: 'default' } });
+    expect(JSON.parse(readFileSync(run.configJson, 'utf8'))).toMatchObject({
+      options: { data: 'quickstart' },
+      origins: { data: 'default' },
+    });
   });
   test('with a name that is taken is refused, and says how to go on with it', () => {
     createRun({ runName: 'mine' });
@@ -47,7 +51,13 @@ describe('checkpoints', () => {
   const make = (...names: string[]): void => names.forEach((name) => mkdirSync(join(folder, name)));
 
   test('the newest is the one with the most micro-batches; unfinished and foreign folders do not count', () => {
-    make(checkpointName(9, 36), checkpointName(10, 37), checkpointName(100, 400), '.step-000200-micro-batch-000800.incomplete', 'notes');
+    make(
+      checkpointName(9, 36),
+      checkpointName(10, 37),
+      checkpointName(100, 400),
+      '.step-000200-micro-batch-000800.incomplete',
+      'notes',
+    );
     expect(listCheckpoints(folder).map((path) => path.slice(folder.length + 1))).toEqual([
       'step-000100-micro-batch-000400',
       'step-000010-micro-batch-000037',
@@ -83,11 +93,18 @@ describe('resume', () => {
   });
   test('allows options that change no result, and those that are as recorded', () => {
     const run = recorded();
-    expect(openRun(run.path, { flags: { logEvery: 1, checkpointEvery: 7, seed: 123 } }).resolved.config).toMatchObject({ logEvery: 1, checkpointEvery: 7 });
+    expect(openRun(run.path, { flags: { logEvery: 1, checkpointEvery: 7, seed: 123 } }).resolved.config).toMatchObject({
+      logEvery: 1,
+      checkpointEvery: 7,
+    });
   });
   test('allows a longer run only where the learning rate does not depend on its length', () => {
-    expect(openRun(recorded({ schedule: 'constant' }).path, { flags: { maxSteps: 9 } }).resolved.config.maxSteps).toBe(9);
-    expect(() => openRun(recorded({ schedule: 'linear' }).path, { flags: { maxSteps: 9 } })).toThrow(/--max-steps=9 .*--schedule=linear depends on it/);
+    expect(openRun(recorded({ schedule: 'constant' }).path, { flags: { maxSteps: 9 } }).resolved.config.maxSteps).toBe(
+      9,
+    );
+    expect(() => openRun(recorded({ schedule: 'linear' }).path, { flags: { maxSteps: 9 } })).toThrow(
+      /--max-steps=9 .*--schedule=linear depends on it/,
+    );
   });
   test('refuses a folder that is no run, and a run without a checkpoint', () => {
     expect(() => openRun(folder, { flags: {} })).toThrow(/is not a run folder/);
@@ -116,7 +133,11 @@ describe('metrics.csv', () => {
     const file = new MetricsFile(path, { keepUpToMicroBatches: 0 });
     for (const micro_batch of [10, 20, 30]) file.write({ micro_batch });
     new MetricsFile(path, { keepUpToMicroBatches: 20 });
-    expect(readFileSync(path, 'utf8').split('\n').map((line) => line.split(',')[0])).toEqual(['micro_batch', '10', '20', '']);
+    expect(
+      readFileSync(path, 'utf8')
+        .split('\n')
+        .map((line) => line.split(',')[0]),
+    ).toEqual(['micro_batch', '10', '20', '']);
   });
 });
 
@@ -125,10 +146,24 @@ describe('training state', () => {
     const state = new TrainingState();
     state.count({ loss: 1, items: 3, tokens: 30, correct: 3, seconds: 1 });
     state.count({ loss: 2, items: 1, tokens: 10, correct: 0, seconds: 1 });
-    expect(state).toMatchObject({ microBatches: 2, items: 4, tokens: 40, meanLoss: 1.25, trainAccuracy: 0.75, tokensPerSecond: 20 });
+    expect(state).toMatchObject({
+      microBatches: 2,
+      items: 4,
+      tokens: 40,
+      meanLoss: 1.25,
+      trainAccuracy: 0.75,
+      tokensPerSecond: 20,
+    });
     state.closeLogWindow();
     state.closeEpoch();
-    expect(state).toMatchObject({ epoch: 1, firstLoss: 1.25, lastLoss: 1.25, meanLoss: 0, trainAccuracy: 0.75, seen: 0 });
+    expect(state).toMatchObject({
+      epoch: 1,
+      firstLoss: 1.25,
+      lastLoss: 1.25,
+      meanLoss: 0,
+      trainAccuracy: 0.75,
+      seen: 0,
+    });
   });
   test('comes back from JSON exactly', () => {
     const state = new TrainingState();
@@ -142,14 +177,27 @@ describe('progress without a terminal', () => {
   test('is plain lines; quiet is silent', () => {
     const written: string[] = [];
     vi.spyOn(process.stdout, 'write').mockImplementation((text) => (written.push(String(text)), true));
-    const figures = { epoch: 0, epochs: 2, microBatches: 300, totalMicroBatches: 900, step: 150, loss: 0.5, lr: 1e-3, tokensPerSecond: 1234, memoryBytes: 2 ** 30, secondsLeft: 75 };
+    const figures = {
+      epoch: 0,
+      epochs: 2,
+      microBatches: 300,
+      totalMicroBatches: 900,
+      step: 150,
+      loss: 0.5,
+      lr: 1e-3,
+      tokensPerSecond: 1234,
+      memoryBytes: 2 ** 30,
+      secondsLeft: 75,
+    };
     for (const quiet of [true, false]) {
       const progress = createProgress({ quiet, terminal: false });
       progress.training(figures);
       progress.log(figures);
       progress.stop();
     }
-    expect(written).toEqual(['epoch 1/2 | micro-batch 300/900 | step 150 | loss 0.5000 | lr 0.00100 | 1,234 tokens/s | memory 1.0 GiB | ETA 1 min 15 s\n']);
+    expect(written).toEqual([
+      'epoch 1/2 | micro-batch 300/900 | step 150 | loss 0.5000 | lr 0.00100 | 1,234 tokens/s | memory 1.0 GiB | ETA 1 min 15 s\n',
+    ]);
   });
 });
 

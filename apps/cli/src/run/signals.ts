@@ -48,6 +48,8 @@ export class Signals {
   #receive(signal: StopSignal): void {
     if (!this.#saving || this.#requested !== undefined) process.exit(exitCodeOf(signal));
     this.#requested = signal;
-    process.stderr.write(`\n${signal}: stopping after this micro-batch and saving a checkpoint. Once more stops at once.\n`);
+    process.stderr.write(
+      `\n${signal}: stopping after this micro-batch and saving a checkpoint. Once more stops at once.\n`,
+    );
   }
 }

@@ -49,7 +49,10 @@ export function summarize(run: {
   const { state, validation, test, watermark } = run;
   return {
     accuracy: { train: state.trainAccuracy, validation: validation.accuracy, test: test.accuracy },
-    counts: { validation: { correct: validation.correct, total: validation.total }, test: { correct: test.correct, total: test.total } },
+    counts: {
+      validation: { correct: validation.correct, total: validation.total },
+      test: { correct: test.correct, total: test.total },
+    },
     elapsedSeconds: run.elapsedSeconds,
     peakMemoryBytes: run.peakMemoryBytes,
     steps: state.step,

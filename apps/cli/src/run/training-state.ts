@@ -36,7 +36,13 @@ export class TrainingState {
   peakMemoryBytes = 0;
 
   /** Counts one micro-batch. `loss` is its mean over `items`. */
-  count(batch: { readonly loss: number; readonly items: number; readonly tokens: number; readonly correct: number; readonly seconds: number }): void {
+  count(batch: {
+    readonly loss: number;
+    readonly items: number;
+    readonly tokens: number;
+    readonly correct: number;
+    readonly seconds: number;
+  }): void {
     this.microBatches++;
     this.items += batch.items;
     this.tokens += batch.tokens;

@@ -18,7 +18,10 @@ export interface Watermark {
   readonly precision: string;
 }
 
-export function createWatermark(accelerator: { readonly name: string; describe(): string }, precision: string): Watermark {
+export function createWatermark(
+  accelerator: { readonly name: string; describe(): string },
+  precision: string,
+): Watermark {
   const processors = cpus();
   return {
     tensorloom: ownVersion(),

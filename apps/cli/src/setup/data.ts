@@ -16,7 +16,8 @@ import type { RunConfig } from '../config/schema.ts';
 import type { Progress } from '../run/progress.ts';
 import { writeFileAtomically } from '../run/run-folder.ts';
 
-export type DataOptions = Pick<RunConfig, 'data' | 'split' | 'textField' | 'labelField' | 'seed'> & Pick<Partial<RunConfig>, 'dataPath'>;
+export type DataOptions = Pick<RunConfig, 'data' | 'split' | 'textField' | 'labelField' | 'seed'> &
+  Pick<Partial<RunConfig>, 'dataPath'>;
 
 /** Finds the data set, downloading it where it must be. */
 export async function openSource(options: DataOptions, progress: Progress): Promise<TextSource> {
@@ -53,14 +54,22 @@ export async function chooseTokenizer(
   if (from !== undefined) return readTokenizer(from);
   const vocabSize = asked.vocabularySize ?? 8192;
   const tokenizer = await bloomTokenizerFor(source, { vocabSize, notify: (message) => progress.line(message) });
-  return { tokenizer, folder: undefined, origin: `trained on the training part of ${source.name}, ${tokenizer.vocabSize} entries` };
+  return {
+    tokenizer,
+    folder: undefined,
+    origin: `trained on the training part of ${source.name}, ${tokenizer.vocabSize} entries`,
+  };
 }
 
 /** @param path a tokenizer.json, or a folder with one */
 export async function readTokenizer(path: string): Promise<ChosenTokenizer> {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   const file = isFolder ? join(path, 'tokenizer.json') : path;
-  if (!existsSync(file)) throw new TensorloomError('BAD_OPTION', `No tokenizer at ${path}: expected a tokenizer.json or a folder with one. Give --tokenizer.`);
+  if (!existsSync(file))
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `No tokenizer at ${path}: expected a tokenizer.json or a folder with one. Give --tokenizer.`,
+    );
   return { tokenizer: await Tokenizer.fromFile(file), folder: dirname(file), origin: file };
 }
 
@@ -81,7 +90,12 @@ export function paddingSideOf(folder: string): 'left' | 'right' {
   return content.padding_side === 'left' ? 'left' : 'right';
 }
 
-export async function tokenizeSource(source: TextSource, tokenizer: Tokenizer, maxLength: number, progress: Progress): Promise<TextClassificationData> {
+export async function tokenizeSource(
+  source: TextSource,
+  tokenizer: Tokenizer,
+  maxLength: number,
+  progress: Progress,
+): Promise<TextClassificationData> {
   const data = await prepareTextData({
     source,
     tokenizer,
@@ -96,6 +110,7 @@ export async function tokenizeSource(source: TextSource, tokenizer: Tokenizer, m
 /** SHA-256 over ids, lengths and labels: tells whether a run is resumed on the data it started with. */
 export function digestOf(split: TokenizedSplit): string {
   const hash = createHash('sha256');
-  for (const part of [split.ids, split.offsets, split.labels]) hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+  for (const part of [split.ids, split.offsets, split.labels])
+    hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
   return hash.digest('hex');
 }

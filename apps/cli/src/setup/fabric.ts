@@ -3,7 +3,10 @@ import '@tensorloom/strategies';
 import { Fabric, TensorloomError } from '@tensorloom/core';
 import type { RunConfig } from '../config/schema.ts';
 
-export type FabricConfig = Pick<RunConfig, 'accelerator' | 'devices' | 'strategy' | 'accumulate' | 'precision' | 'maxSkippedSteps'> &
+export type FabricConfig = Pick<
+  RunConfig,
+  'accelerator' | 'devices' | 'strategy' | 'accumulate' | 'precision' | 'maxSkippedSteps'
+> &
   Pick<Partial<RunConfig>, 'threads'>;
 
 /** @throws TensorloomError for a name that is not known, or options that exclude each other; nothing is started yet */
@@ -20,7 +23,9 @@ export function createFabric(config: FabricConfig): Fabric {
 }
 
 /** A Fabric for inference alone. */
-export function createInferenceFabric(config: Pick<Partial<RunConfig>, 'accelerator' | 'precision' | 'threads'>): Fabric {
+export function createInferenceFabric(
+  config: Pick<Partial<RunConfig>, 'accelerator' | 'precision' | 'threads'>,
+): Fabric {
   return new Fabric({
     accelerator: config.accelerator ?? 'auto',
     precision: config.precision ?? '32-true',
@@ -33,6 +38,9 @@ export function compileIfAsked(fabric: Fabric, module: unknown, compile: boolean
   if (!compile) return;
   const { accelerator } = fabric;
   if (accelerator.compile === undefined)
-    throw new TensorloomError('UNSUPPORTED', `Accelerator '${accelerator.name}' has no compiler. Leave out --compile (or the preset's: --no-compile).`);
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `Accelerator '${accelerator.name}' has no compiler. Leave out --compile (or the preset's: --no-compile).`,
+    );
   accelerator.compile(module);
 }

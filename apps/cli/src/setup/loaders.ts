@@ -1,5 +1,11 @@
 /** The loaders of a run over tokenized data. */
-import { createTextLoader, type DataLoader, type TextBatch, type TokenizedSplit, type TokenizedText } from '@tensorloom/data';
+import {
+  createTextLoader,
+  type DataLoader,
+  type TextBatch,
+  type TokenizedSplit,
+  type TokenizedText,
+} from '@tensorloom/data';
 import type { RunConfig } from '../config/schema.ts';
 
 export interface Padding {
@@ -15,10 +21,22 @@ export function createTrainLoader(
   padding: Padding,
 ): TextDataLoader {
   const { microBatchSize: batchSize, seed, bucketing, maxLength } = config;
-  return createTextLoader(split, { ...padding, batchSize, seed, bucketing, maxLength, padding: config.padding, training: true });
+  return createTextLoader(split, {
+    ...padding,
+    batchSize,
+    seed,
+    bucketing,
+    maxLength,
+    padding: config.padding,
+    training: true,
+  });
 }
 
 /** Visits each text once, texts of similar length together: counts do not depend on the order. */
-export function createEvaluationLoader(split: TokenizedSplit, config: Pick<RunConfig, 'evalBatchSize' | 'maxLength'>, padding: Padding): TextDataLoader {
+export function createEvaluationLoader(
+  split: TokenizedSplit,
+  config: Pick<RunConfig, 'evalBatchSize' | 'maxLength'>,
+  padding: Padding,
+): TextDataLoader {
   return createTextLoader(split, { ...padding, batchSize: config.evalBatchSize, maxLength: config.maxLength });
 }

@@ -31,7 +31,8 @@ export function folderOf(located: ResolvedModel): string | undefined {
   return located.kind === 'preset' ? undefined : located.folder;
 }
 
-export type ModelOptions = Pick<Partial<RunConfig>, 'hiddenSize' | 'layers' | 'heads' | 'dropout'> & Pick<RunConfig, 'maxLength'>;
+export type ModelOptions = Pick<Partial<RunConfig>, 'hiddenSize' | 'layers' | 'heads' | 'dropout'> &
+  Pick<RunConfig, 'maxLength'>;
 
 /**
  * Builds a preset with the vocabulary of the tokenizer, or loads pretrained weights; the head fits the labels of the data.
@@ -45,8 +46,13 @@ export function createClassifier(
   options: ModelOptions,
   progress: Progress,
 ): BloomForSequenceClassification {
-  const dropout = options.dropout === undefined ? {} : { hiddenDropout: options.dropout, attentionDropout: options.dropout };
-  if (located.kind === 'preset') return buildModel('sequence-classification', freshConfig(located.preset.config, tokenizer, labelNames, { ...options }, dropout));
+  const dropout =
+    options.dropout === undefined ? {} : { hiddenDropout: options.dropout, attentionDropout: options.dropout };
+  if (located.kind === 'preset')
+    return buildModel(
+      'sequence-classification',
+      freshConfig(located.preset.config, tokenizer, labelNames, { ...options }, dropout),
+    );
   const { model, config, report } = loadModelFolder(located.folder, 'sequence-classification', {
     config: { numLabels: labelNames.length, labelNames, ...dropout },
     ignoreMismatchedHead: true,
@@ -58,14 +64,19 @@ export function createClassifier(
       `The tokenizer has ${tokenizer.vocabSize} entries, the model in ${located.folder} only ${config.vocabSize}: they do not belong together. Leave out --tokenizer.`,
     );
   }
-  if (report.freshlyInitialized.length > 0) progress.line(`initialized afresh, not in ${located.folder}: ${report.freshlyInitialized.join(', ')}`);
+  if (report.freshlyInitialized.length > 0)
+    progress.line(`initialized afresh, not in ${located.folder}: ${report.freshlyInitialized.join(', ')}`);
   return model;
 }
 
 /** Writes the model with its tokenizer as a Hugging Face folder. */
 export async function saveFinalModel(
   folder: string,
-  run: { readonly model: BloomForSequenceClassification; readonly tokenizerPath: string; readonly paddingSide: 'left' | 'right' },
+  run: {
+    readonly model: BloomForSequenceClassification;
+    readonly tokenizerPath: string;
+    readonly paddingSide: 'left' | 'right';
+  },
 ): Promise<void> {
   await saveModelFolder(folder, run.model, { tokenizer: run.tokenizerPath, paddingSide: run.paddingSide });
 }

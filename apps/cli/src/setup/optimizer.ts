@@ -8,11 +8,16 @@ export function createOptimizer(
 ): Optimizer {
   const { lr, weightDecay, momentum } = config;
   const options = { lr, ...(weightDecay === undefined ? {} : { weightDecay }) };
-  if (config.optimizer === 'sgd') return new SGD(parameters, { ...options, ...(momentum === undefined ? {} : { momentum }) });
+  if (config.optimizer === 'sgd')
+    return new SGD(parameters, { ...options, ...(momentum === undefined ? {} : { momentum }) });
   return config.optimizer === 'adamw' ? new AdamW(parameters, options) : new Adam(parameters, options);
 }
 
 /** @param totalSteps optimizer steps of the whole run */
-export function createSchedule(config: Pick<RunConfig, 'schedule' | 'warmupSteps'>, optimizer: Optimizer, totalSteps: number): LearningRateSchedule {
+export function createSchedule(
+  config: Pick<RunConfig, 'schedule' | 'warmupSteps'>,
+  optimizer: Optimizer,
+  totalSteps: number,
+): LearningRateSchedule {
   return new LearningRateSchedule(optimizer, config.schedule, { warmupSteps: config.warmupSteps, totalSteps });
 }

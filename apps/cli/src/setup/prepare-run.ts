@@ -30,13 +30,22 @@ export async function prepareRun(config: RunConfig, folder: RunFolder, progress:
   const source = await openSource(config, progress);
   // A run that is resumed has its tokenizer in its folder.
   const asked = existsSync(folder.tokenizer) ? folder.tokenizer : config.tokenizer;
-  const chosen = await chooseTokenizer({ tokenizer: asked, vocabularySize: config.vocabularySize }, modelFolder, source, progress);
+  const chosen = await chooseTokenizer(
+    { tokenizer: asked, vocabularySize: config.vocabularySize },
+    modelFolder,
+    source,
+    progress,
+  );
   const { tokenizer } = chosen;
   await saveTokenizer(chosen, folder.tokenizer);
   progress.line(`tokenizer: ${chosen.origin}`);
 
   const data = await tokenizeSource(source, tokenizer, config.maxLength, progress);
-  if (data.task !== 'classification') throw new TensorloomError('UNSUPPORTED', `--data=${config.data} is a regression; the command line trains classifiers.`);
+  if (data.task !== 'classification')
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `--data=${config.data} is a regression; the command line trains classifiers.`,
+    );
   progress.line(
     `data: ${data.name}, ${data.train.length} train / ${data.validation.length} validation / ${data.test.length} test texts, labels ${data.labelNames.join(', ')}`,
   );

@@ -7,7 +7,10 @@ export interface RunLength {
 }
 
 /** Windows of `accumulate` micro-batches end with the epoch: its last one may be short and is a step all the same. */
-export function runLength(microBatchesPerEpoch: number, config: Pick<RunConfig, 'accumulate' | 'epochs' | 'maxSteps'>): RunLength {
+export function runLength(
+  microBatchesPerEpoch: number,
+  config: Pick<RunConfig, 'accumulate' | 'epochs' | 'maxSteps'>,
+): RunLength {
   const stepsPerEpoch = Math.ceil(microBatchesPerEpoch / config.accumulate);
   const steps = Math.min(config.epochs * stepsPerEpoch, config.maxSteps ?? Infinity);
   const wholeEpochs = Math.floor(steps / stepsPerEpoch);

@@ -28,13 +28,24 @@ export function recordedOptions(spec: string): PartialRunConfig {
  * Loads a classifier with its tokenizer. Launch the fabric first: weights go to its device.
  * @throws TensorloomError `BAD_OPTION` for a preset, which has no trained weights, and `BAD_CHECKPOINT` for a model without a trained head
  */
-export async function loadTrainedModel(fabric: Fabric, spec: string, options: PartialRunConfig, progress: Progress): Promise<TrainedModel> {
+export async function loadTrainedModel(
+  fabric: Fabric,
+  spec: string,
+  options: PartialRunConfig,
+  progress: Progress,
+): Promise<TrainedModel> {
   const folder = folderOf(await locateModel(spec, progress));
   if (folder === undefined)
-    throw new TensorloomError('BAD_OPTION', `--model=${spec} is a preset, which has no trained weights. Give a run folder, a model folder or a hub id.`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `--model=${spec} is a preset, which has no trained weights. Give a run folder, a model folder or a hub id.`,
+    );
   const { model, config, report } = loadModelFolder(folder, 'sequence-classification');
   if (report.freshlyInitialized.length > 0)
-    throw new TensorloomError('BAD_CHECKPOINT', `${folder} has no trained classification head (${report.freshlyInitialized.join(', ')}): train it first.`);
+    throw new TensorloomError(
+      'BAD_CHECKPOINT',
+      `${folder} has no trained classification head (${report.freshlyInitialized.join(', ')}): train it first.`,
+    );
   const { tokenizer, folder: tokenizerFolder } = await readTokenizer(options.tokenizer ?? folder);
   const paddingSide = options.paddingSide ?? paddingSideOf(tokenizerFolder ?? folder);
   const ready = await fabric.setupModule(model);

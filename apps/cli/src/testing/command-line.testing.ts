@@ -35,10 +35,19 @@ export class Workplace {
     return this.path(name);
   }
 
-  start(args: readonly string[], options: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {}): Running {
+  start(
+    args: readonly string[],
+    options: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  ): Running {
     const child = spawn(binary, args, {
       cwd: this.folder,
-      env: { ...process.env, TENSORLOOM_CACHE: this.path('cache'), HF_HUB_CACHE: this.path('hub'), HF_HUB_OFFLINE: '1', ...options.env },
+      env: {
+        ...process.env,
+        TENSORLOOM_CACHE: this.path('cache'),
+        HF_HUB_CACHE: this.path('hub'),
+        HF_HUB_OFFLINE: '1',
+        ...options.env,
+      },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     this.#processes.add(child);
@@ -57,7 +66,10 @@ export class Workplace {
     return { process: child, finished, output: () => stdout + stderr };
   }
 
-  run(args: readonly string[], options: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {}): Promise<Finished> {
+  run(
+    args: readonly string[],
+    options: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  ): Promise<Finished> {
     return this.start(args, options).finished;
   }
 
@@ -76,7 +88,9 @@ export function labelledLines(count: number, seed = 1): string {
   return Array.from({ length: count }, (_, i) => {
     const label = i % 2 === 0 ? 'good' : 'bad';
     const length = 2 + draw(9);
-    const text = Array.from({ length }, () => (draw(3) === 0 ? kinds[label][draw(3)] : words[draw(words.length)])).join(' ');
+    const text = Array.from({ length }, () => (draw(3) === 0 ? kinds[label][draw(3)] : words[draw(words.length)])).join(
+      ' ',
+    );
     return JSON.stringify({ text: `${text} ${kinds[label][draw(3)]} ${i}`, label });
   })
     .join('\n')
