@@ -23,9 +23,10 @@ export function readCaseConfig(jsonFile: string, json: JsonConfig, tensors: Tens
       `${jsonFile}: config`,
     );
   } catch (error) {
-    if (error instanceof TensorloomError)
-      throw badCase(jsonFile, 'config', error.message.replace(`${jsonFile}: config`, '').replace(/^: /, ''), error);
-    throw error;
+    if (!(error instanceof TensorloomError)) throw error;
+    // Its message starts with the file and goes over several lines.
+    const problem = error.message.replace(`${jsonFile}: config`, '').replace(/^[:\s]*(is )?/, '');
+    throw badCase(jsonFile, 'config', problem.replace(/\s*\n\s*/g, ' '), error);
   }
 }
 

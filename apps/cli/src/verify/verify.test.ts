@@ -1,0 +1,188 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { accelerators, tf, type Tensor } from '@tensorloom/core';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Check } from './comparison.ts';
+import {
+  BLOOM_CASES,
+  copyCases,
+  DATA_CASES,
+  editJson,
+  editTensors,
+  FURTHER_CASES,
+  newFolder,
+  removeFolders,
+  TRAIN_RUN,
+  type CaseJson,
+} from './fixtures.testing.ts';
+import { formatReport, reportToJson } from './report.ts';
+import { verify } from './verify.ts';
+
+const FULL_RUN_TIMEOUT_MS = 900_000;
+
+afterEach(removeFolders);
+
+/** Accelerators of this machine; where CI asks for tensorflow, its absence is a failure. */
+async function usable(): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of accelerators.names()) {
+    const reason = await accelerators.get(name).create().unavailable();
+    if (reason === null) found.push(name);
+    else if (name === 'tensorflow' && process.env['TENSORLOOM_REQUIRE_TENSORFLOW'] === '1') throw new Error(reason);
+    else console.log(`not verified on ${name}: ${reason}`);
+  }
+  return found;
+}
+
+function overOf(checks: readonly Check[]): string[] {
+  return checks.filter((check) => !check.ok).map((check) => `${check.case} ${check.what}: ${check.over.join(', ')}`);
+}
+
+describe.each(await usable())('on %s', (accelerator) => {
+  it('every BLOOM case is within its bounds', { timeout: FULL_RUN_TIMEOUT_MS }, async () => {
+    const report = await verify({ reference: BLOOM_CASES, accelerator });
+    expect(overOf(report.checks)).toEqual([]);
+    expect(report).toMatchObject({ accelerator, cases: 6, passed: true, notes: [] });
+    const whats = report.checks.filter((check) => check.case === 'tiny').map((check) => check.what);
+    expect(whats).toEqual([
+      'last hidden state',
+      'logits',
+      'loss',
+      'gradients',
+      ...['adam', 'adamw', 'sgd', 'accumulate'].flatMap((tag) => [
+        `${tag} losses`,
+        `${tag} parameters`,
+        `${tag} parameters without gradient`,
+      ]),
+      'clip losses',
+      'clip norms',
+      'clip parameters',
+      'clip parameters without gradient',
+    ]);
+  });
+
+  it('so are cases of other shapes, heads and hyper-parameters', { timeout: FULL_RUN_TIMEOUT_MS }, async () => {
+    const report = await verify({ reference: FURTHER_CASES, accelerator });
+    expect(overOf(report.checks)).toEqual([]);
+    expect(report).toMatchObject({ cases: 6, passed: true });
+  });
+
+  it('so is the fine-tuning run', { timeout: FULL_RUN_TIMEOUT_MS }, async () => {
+    // The whole run takes minutes without native code: there its first steps must do.
+    const whole = accelerator === 'tensorflow';
+    if (!whole) console.log(`the first 10 steps of the fine-tuning run on ${accelerator}; all with tensorloom verify`);
+    const folder = copyCases(TRAIN_RUN, ['train-run']);
+    if (!whole)
+      editJson(join(folder, 'train-run.json'), (json) => {
+        const { eval_accuracy_after: _, ...rest } = json;
+        return { ...rest, steps: 10, losses: (json['losses'] as unknown as number[]).slice(0, 40) };
+      });
+    const report = await verify({ reference: folder, accelerator });
+    expect(overOf(report.checks)).toEqual([]);
+    expect(report.checks.map((check) => check.what)).toEqual([
+      'eval accuracy before',
+      whole ? 'losses, first 120' : 'losses, first 40',
+      'mean loss, last 40',
+      ...(whole ? ['eval accuracy after'] : []),
+    ]);
+  });
+});
+
+describe('a result over its bound is found, and the tensor named', () => {
+  /** Adds `by` to one element of a tensor. */
+  const nudge =
+    (name: string, by: number, index = 0) =>
+    (tensors: Map<string, Tensor>) => {
+      const data = (tensors.get(name) as Tensor).dataSync<'float32'>();
+      data[index] = (data[index] as number) + by;
+      tensors.set(name, tf.tensor(data, (tensors.get(name) as Tensor).shape));
+    };
+
+  it.each<[string, string, (tensors: Map<string, Tensor>) => void]>([
+    ['logits', 'forward/logits', nudge('forward/logits', 1e-4)],
+    ['last hidden state', 'forward/last_hidden_state', nudge('forward/last_hidden_state', 1e-3, 700)],
+    ['gradients', 'grads/score.weight', nudge('grads/score.weight', 1e-3, 5)],
+    ['sgd parameters', 'sgd/transformer.ln_f.bias', nudge('sgd/transformer.ln_f.bias', 1e-4, 3)],
+    ['clip parameters', 'clip/score.weight', nudge('clip/score.weight', NaN)],
+  ])('%s', async (what, tensor, edit) => {
+    const folder = copyCases(BLOOM_CASES, ['tiny']);
+    await tf.setBackend('cpu');
+    await editTensors(join(folder, 'tiny.safetensors'), edit);
+    const report = await verify({ reference: folder, accelerator: 'wasm' });
+    expect(overOf(report.checks)).toEqual([`tiny ${what}: ${tensor}`]);
+    expect(report.passed).toBe(false);
+    expect(formatReport(report)).toContain(`tiny: ${what} over the bound in ${tensor}`);
+  });
+
+  it.each<[string, (json: CaseJson) => unknown, string]>([
+    ['loss', (json) => ({ ...json, scalars: { ...json['scalars'], loss: 0.2485 } }), 'tiny loss: scalars.loss'],
+    [
+      'norms',
+      (json) => ({ ...json, scalars: { ...json['scalars'], clip_norms: [1.3832416534423828, 1.82] } }),
+      'tiny clip norms: scalars.clip_norms[1]',
+    ],
+    [
+      'another weight decay than the reference had',
+      (json) => ({ ...json, optimizers: { ...json['optimizers'], adamw: { lr: 1e-3, weight_decay: 0.2 } } }),
+      'tiny adamw losses',
+    ],
+  ])('%s', async (_, edit, over) => {
+    const folder = copyCases(BLOOM_CASES, ['tiny']);
+    editJson(join(folder, 'tiny.json'), edit);
+    const report = await verify({ reference: folder, accelerator: 'wasm' });
+    expect(overOf(report.checks).join('; ')).toContain(over);
+  });
+
+  it('a row of a tokenizer', async () => {
+    const folder = newFolder();
+    writeFileSync(join(folder, 'tokenizer.json'), readFileSync(join(DATA_CASES, 'tokenizer.json')));
+    const encodings = JSON.parse(readFileSync(join(DATA_CASES, 'encodings.json'), 'utf8')) as {
+      rows: { ids: number[]; decoded: string }[];
+    };
+    encodings.rows[5]?.ids.push(7);
+    writeFileSync(join(folder, 'encodings.json'), JSON.stringify(encodings));
+    const report = await verify({ reference: folder, accelerator: 'cpu' });
+    expect(report.checks[0]).toMatchObject({ error: 1, bound: 0, ok: false, where: 'rows 5' });
+  });
+});
+
+describe('what verify reports', () => {
+  it('86 of 86 rows of the tokenizer, and that the partition needs the reviews', async () => {
+    const report = await verify({ reference: DATA_CASES, accelerator: 'cpu' });
+    expect(report.checks.map((check) => [check.what, check.error])).toEqual([
+      ['ids, rows that differ (of 86)', 0],
+      ['decoded, rows that differ (of 86)', 0],
+    ]);
+    expect(report.notes).toEqual([expect.stringContaining('imdb-partition: not checked')]);
+    expect(report.passed).toBe(true);
+  });
+
+  it('only the cases that were asked for', async () => {
+    const report = await verify({ reference: FURTHER_CASES, accelerator: 'cpu', only: ['forward', 'one-token'] });
+    expect(new Set(report.checks.map((check) => check.case))).toEqual(new Set(['forward-only', 'one-token']));
+    await expect(verify({ reference: FURTHER_CASES, accelerator: 'cpu', only: ['none'] })).rejects.toThrow(
+      /matches no case; there are: causal-lm-left, deep-twelve-heads/,
+    );
+  });
+
+  it('the same as a table and as JSON', async () => {
+    const report = await verify({ reference: FURTHER_CASES, accelerator: 'cpu', only: ['forward-only'] });
+    expect(formatReport(report)).toMatch(/forward-only +logits +\S+ +\S+ +ok +forward\/logits\[\d+\]\n/);
+    expect(formatReport(report)).toMatch(/2 of 2 checks within their bounds, 1 case: passed\.$/);
+    expect(JSON.parse(reportToJson(report))).toMatchObject({ passed: true, checks: [{ case: 'forward-only' }, {}] });
+  });
+
+  it('an accelerator that does not exist, with those that do', async () => {
+    await expect(verify({ reference: FURTHER_CASES, accelerator: 'wsam' })).rejects.toThrow(
+      /wsam.*Did you mean 'wasm'/,
+    );
+  });
+
+  it('leaves no tensor behind', async () => {
+    const only = ['multi-label'];
+    await verify({ reference: FURTHER_CASES, accelerator: 'cpu', only });
+    const before = tf.memory().numTensors;
+    await verify({ reference: FURTHER_CASES, accelerator: 'cpu', only });
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
