@@ -44,7 +44,10 @@ export function backward<T extends LossOutput>(compute: () => T, options: Backwa
   const { result, tape, firstId } = record(() => {
     const output = compute();
     if (output instanceof Promise)
-      throw new TensorloomError('MISUSE', 'The closure given to backward must be synchronous, but it returned a promise. Await data before calling backward.');
+      throw new TensorloomError(
+        'MISUSE',
+        'The closure given to backward must be synchronous, but it returned a promise. Await data before calling backward.',
+      );
     return output;
   });
   try {
@@ -68,9 +71,13 @@ export function backward<T extends LossOutput>(compute: () => T, options: Backwa
 }
 
 function lossOf(output: LossOutput): Tensor {
-  const loss: unknown = output instanceof tf.Tensor ? output : (output as { readonly loss?: unknown } | null | undefined)?.loss;
-  if (!(loss instanceof tf.Tensor))
-    throw new TensorloomError('MISUSE', 'The closure given to backward must return a scalar loss or an object with a field `loss` that is one.');
+  const loss: unknown =
+    output instanceof tf.Tensor ? output : (output as { readonly loss?: unknown } | null | undefined)?.loss;
+  if (!isTensor(loss))
+    throw new TensorloomError(
+      'MISUSE',
+      'The closure given to backward must return a scalar loss or an object with a field `loss` that is one.',
+    );
   if (loss.rank !== 0 || loss.dtype !== 'float32')
     throw new TensorloomError(
       'MISUSE',
@@ -79,13 +86,18 @@ function lossOf(output: LossOutput): Tensor {
   return loss;
 }
 
+function isTensor(value: unknown): value is Tensor {
+  return value instanceof tf.Tensor;
+}
+
 /** Frees the tensors in `output` that `compute` made: it may have returned some of the caller's as well. */
 function disposeMade(output: LossOutput, firstId: number): void {
   const made: Tensor[] = [];
   const visit = (value: unknown): void => {
-    if (value instanceof tf.Tensor) made.push(value);
+    if (isTensor(value)) made.push(value);
     else if (Array.isArray(value)) value.forEach(visit);
-    else if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) Object.values(value).forEach(visit);
+    else if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype)
+      Object.values(value).forEach(visit);
   };
   visit(output);
   for (const tensor of made) if (tensor.id > firstId && !tensor.kept) tensor.dispose();

@@ -17,7 +17,16 @@ const slopes = new Float32Array([0.25, 0.0625]);
 /** Initial values of a stack of BLOOM's blocks: table, then 12 tensors per block, then the head. */
 function initialValues(): Tensor[] {
   let seed = 1;
-  const random = (shape: number[]): Tensor => tf.tensor(values(shape.reduce((a, b) => a * b, 1), seed++), shape).mul(0.1);
+  const random = (shape: number[]): Tensor =>
+    tf
+      .tensor(
+        values(
+          shape.reduce((a, b) => a * b, 1),
+          seed++,
+        ),
+        shape,
+      )
+      .mul(0.1);
   const norm = (): Tensor[] => [tf.ones([hidden]), tf.zeros([hidden])];
   const dense = (out: number, inner: number): Tensor[] => [random([out, inner]), random([out])];
   const blocks = Array.from({ length: layers }, () => [
@@ -78,8 +87,14 @@ describe.each(testBackends())('memory of backward on %s', (backend) => {
     const labels = tf.tensor1d([0, 1], 'int32');
     const counts = new Set<string>();
     for (let step = 0; step < 50; step++) {
-      const ids = tf.tensor2d(values(batch * seq, step + 1).map((v) => Math.floor(Math.abs(v * 1000)) % vocabulary), [batch, seq], 'int32');
-      backward(() => loss(parameters, embeddingLookup(parameters[0] as Parameter, ids), mask, labels), { parameters }).dispose();
+      const ids = tf.tensor2d(
+        values(batch * seq, step + 1).map((v) => Math.floor(Math.abs(v * 1000)) % vocabulary),
+        [batch, seq],
+        'int32',
+      );
+      backward(() => loss(parameters, embeddingLookup(parameters[0] as Parameter, ids), mask, labels), {
+        parameters,
+      }).dispose();
       for (const parameter of parameters) {
         expect(parameter.grad).not.toBeNull();
         parameter.zeroGrad();
@@ -107,11 +122,15 @@ describe.each(testBackends())('memory of backward on %s', (backend) => {
     });
 
     const parameters = initial.map((value) => new Parameter(value));
-    const ours = peakBytes(() => backward(() => loss([table, ...parameters], embedded.clone(), mask, labels), { parameters }).dispose());
+    const ours = peakBytes(() =>
+      backward(() => loss([table, ...parameters], embedded.clone(), mask, labels), { parameters }).dispose(),
+    );
     console.log(`peak of backward on ${backend}: ${ours} bytes, of variableGrads: ${theirs}`);
     expect(ours).toBeLessThan(0.8 * theirs);
     for (const [i, parameter] of parameters.entries())
-      expect((parameter.grad as Tensor).dataSync()).toEqual((expected[(variables[i] as tf.Variable).name] as Tensor).dataSync());
+      expect((parameter.grad as Tensor).dataSync()).toEqual(
+        (expected[(variables[i] as tf.Variable).name] as Tensor).dataSync(),
+      );
     tf.dispose([expected, variables, embedded, mask, labels, table]);
     for (const parameter of parameters) parameter.dispose();
   });

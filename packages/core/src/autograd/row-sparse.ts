@@ -42,7 +42,9 @@ export class RowSparse {
   /** The dense tensor `[numRows, width]` (new). */
   toDense(): Tensor {
     if (this.indices.length === 0) return tf.zeros(this.shape);
-    return tf.tidy(() => tf.scatterND(tf.tensor2d(this.indices, [this.indices.length, 1], 'int32'), this.rows, this.shape));
+    return tf.tidy(() =>
+      tf.scatterND(tf.tensor2d(this.indices, [this.indices.length, 1], 'int32'), this.rows, this.shape),
+    );
   }
 
   dispose(): void {

@@ -9,7 +9,9 @@ export interface TapeNode {
   readonly inputs: Readonly<Record<string, Tensor | undefined>>;
   readonly outputs: readonly Tensor[];
   readonly saved?: readonly Tensor[];
-  readonly gradient?: (outputGradients: readonly (Tensor | null)[]) => Readonly<Record<string, (() => Gradient) | undefined>>;
+  readonly gradient?: (
+    outputGradients: readonly (Tensor | null)[],
+  ) => Readonly<Record<string, (() => Gradient) | undefined>>;
 }
 
 /** What `recordOp` needs: a forward that may save tensors, and a backward that gets them back. */
@@ -87,7 +89,12 @@ export function freeSaved(node: TapeNode): void {
 /** The engine saves a tensor as a kept clone and puts the cloning on the tape as well, as an operation without a kernel's name. */
 function isSavedClone(node: TapeNode): boolean {
   const inputs = Object.keys(node.inputs);
-  return inputs.length === 1 && inputs[0] === 'x' && node.outputs[0]?.kept === true && tf.getKernel(node.kernelName, tf.getBackend()) === undefined;
+  return inputs.length === 1 && inputs[0] === 'x' && node.outputs[0]?.kept === true && !isKernel(node.kernelName);
+}
+
+/** Whether the active backend has a kernel of this name. */
+export function isKernel(name: string): boolean {
+  return (tf.getKernel(name, tf.getBackend()) as tf.KernelConfig | undefined) !== undefined;
 }
 
 /** Id of the innermost tidy, which owns the tensors made in it. */

@@ -21,7 +21,9 @@ export interface WalkPlan {
 
 /** Picks the nodes between the parameters and the loss and frees at once what the others saved. */
 export function planWalk(tape: readonly TapeNode[], parameters: readonly Parameter[], loss: Tensor): WalkPlan {
-  const parameterOf = new Map(parameters.flatMap((parameter) => parameter.tapeIds.map((id) => [id, parameter] as const)));
+  const parameterOf = new Map(
+    parameters.flatMap((parameter) => parameter.tapeIds.map((id) => [id, parameter] as const)),
+  );
 
   const fromParameters = new Set(parameterOf.keys());
   for (const node of tape)
@@ -32,7 +34,9 @@ export function planWalk(tape: readonly TapeNode[], parameters: readonly Paramet
   const steps: Step[] = [];
   const uses = new Map<Parameter, number>();
   for (const node of [...tape].reverse()) {
-    const inputs = Object.entries(node.inputs).flatMap(([name, input]) => (input !== undefined && fromParameters.has(input.id) ? [name] : []));
+    const inputs = Object.entries(node.inputs).flatMap(([name, input]) =>
+      input !== undefined && fromParameters.has(input.id) ? [name] : [],
+    );
     if (inputs.length === 0 || !node.outputs.some((output) => toLoss.has(output.id))) {
       freeSaved(node);
       continue;
@@ -49,7 +53,12 @@ export function planWalk(tape: readonly TapeNode[], parameters: readonly Paramet
 }
 
 /** Walks `plan` from the loss; `plan`'s saved tensors are freed node by node, on failure the caller frees the rest. */
-export function walk(plan: WalkPlan, loss: Tensor, seed: number, onParameterReady?: (parameter: Parameter) => void): void {
+export function walk(
+  plan: WalkPlan,
+  loss: Tensor,
+  seed: number,
+  onParameterReady?: (parameter: Parameter) => void,
+): void {
   const usesLeft = new Map(plan.uses);
   const gradients = new Map<number, Tensor>([[loss.id, tf.keep(tf.scalar(seed, 'float32'))]]);
   try {
@@ -78,7 +87,11 @@ export function walk(plan: WalkPlan, loss: Tensor, seed: number, onParameterRead
 }
 
 /** Gradients of a node's `inputs`, kept and each owned by the caller. Frees all else: `outputGradients`, what the node had saved, temporaries. */
-function differentiate(node: TapeNode, inputs: readonly string[], outputGradients: readonly (Tensor | null)[]): (readonly [string, Gradient])[] {
+function differentiate(
+  node: TapeNode,
+  inputs: readonly string[],
+  outputGradients: readonly (Tensor | null)[],
+): (readonly [string, Gradient])[] {
   if (node.gradient === undefined)
     throw new Error(`Cannot differentiate: the operation ${node.kernelName} has no gradient in tfjs.`);
   const { gradient } = node;
@@ -90,11 +103,15 @@ function differentiate(node: TapeNode, inputs: readonly string[], outputGradient
       const functions = gradient(outputGradients);
       for (const name of inputs) {
         const compute = functions[name];
-        if (compute === undefined) throw new Error(`Cannot differentiate ${node.kernelName} with respect to its input '${name}': no gradient is defined.`);
+        if (compute === undefined)
+          throw new Error(
+            `Cannot differentiate ${node.kernelName} with respect to its input '${name}': no gradient is defined.`,
+          );
         // In a tidy of its own, so that one input's temporaries are gone before the next one's are made.
         let result = inOwnTidy(compute);
         // A gradient function may return a tensor that is not its own: its argument, a saved tensor, or one twice.
-        if (!(result instanceof RowSparse) && (result.scopeId !== scope || result.kept || owned.has(result))) result = result.clone();
+        if (!(result instanceof RowSparse) && (result.scopeId !== scope || result.kept || owned.has(result)))
+          result = result.clone();
         checkShape(node, name, result);
         const values = tf.keep(result instanceof RowSparse ? result.rows : result);
         owned.add(values);
@@ -131,7 +148,9 @@ function checkShape(node: TapeNode, name: string, gradient: Gradient): void {
 
 function addDense(gradients: Map<number, Tensor>, id: number, gradient: Gradient, node: TapeNode): void {
   if (gradient instanceof RowSparse)
-    throw new Error(`The operation ${node.kernelName} gave a row-sparse gradient for something that is not a parameter.`);
+    throw new Error(
+      `The operation ${node.kernelName} gave a row-sparse gradient for something that is not a parameter.`,
+    );
   const previous = gradients.get(id);
   if (previous === undefined) {
     gradients.set(id, gradient);

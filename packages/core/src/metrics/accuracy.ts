@@ -18,7 +18,11 @@ export class Accuracy extends Metric {
   update(predictions: Tensor | ArrayLike<number>, labels: Tensor | ArrayLike<number>): void {
     const predicted = classes(predictions);
     const wanted = labels instanceof tf.Tensor ? labels.dataSync<'int32'>() : labels;
-    if (predicted.length !== wanted.length) throw new TensorloomError('BAD_DATA', `Accuracy: there are ${predicted.length} predictions and ${wanted.length} labels.`);
+    if (predicted.length !== wanted.length)
+      throw new TensorloomError(
+        'BAD_DATA',
+        `Accuracy: there are ${predicted.length} predictions and ${wanted.length} labels.`,
+      );
     for (let i = 0; i < wanted.length; i++) {
       if (wanted[i] === this.ignoreIndex) continue;
       this.sums[0]! += predicted[i] === wanted[i] ? 1 : 0;

@@ -33,7 +33,10 @@ export abstract class Metric implements Stateful {
   /** @throws TensorloomError `BAD_CHECKPOINT` if the state is not one of this metric */
   loadStateDict({ values: { sums } }: StoredState): void {
     if (!Array.isArray(sums) || sums.length !== this.sums.length || !sums.every((sum) => typeof sum === 'number'))
-      throw new TensorloomError('BAD_CHECKPOINT', `The stored metric does not fit: expected ${this.sums.length} sums, got ${JSON.stringify(sums)}.`);
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `The stored metric does not fit: expected ${this.sums.length} sums, got ${JSON.stringify(sums)}.`,
+      );
     this.sums.set(sums);
   }
 }

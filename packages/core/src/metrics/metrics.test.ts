@@ -37,17 +37,23 @@ describe('metrics', () => {
 
   it('add up over ranks to what one rank would have', () =>
     fc.assert(
-      fc.property(fc.array(fc.record({ value: fc.integer({ min: -50, max: 50 }), weight: fc.nat(9), rank: fc.nat(2) }), { minLength: 1 }), (updates) => {
-        const whole = new Mean();
-        const ranks = [new Mean(), new Mean(), new Mean()] as const;
-        for (const { value, weight, rank } of updates) {
-          whole.update(value, weight);
-          ranks[rank as 0]?.update(value, weight);
-        }
-        const merged = ranks[0].state();
-        for (const { state } of [ranks[1], ranks[2]].map((r) => ({ state: r.state() }))) for (const i of merged.keys()) merged[i]! += state[i]!;
-        expect(ranks[0].compute()).toBe(whole.compute());
-      }),
+      fc.property(
+        fc.array(fc.record({ value: fc.integer({ min: -50, max: 50 }), weight: fc.nat(9), rank: fc.nat(2) }), {
+          minLength: 1,
+        }),
+        (updates) => {
+          const whole = new Mean();
+          const ranks = [new Mean(), new Mean(), new Mean()] as const;
+          for (const { value, weight, rank } of updates) {
+            whole.update(value, weight);
+            ranks[rank as 0].update(value, weight);
+          }
+          const merged = ranks[0].state();
+          for (const { state } of [ranks[1], ranks[2]].map((r) => ({ state: r.state() })))
+            for (const i of merged.keys()) merged[i]! += state[i]!;
+          expect(ranks[0].compute()).toBe(whole.compute());
+        },
+      ),
     ));
 
   it('go on from their state and refuse one of another kind', () => {

@@ -52,7 +52,9 @@ describe('a module', () => {
 
   it('finds the parameters of its fields and of arrays of modules, a shared one once, and names them', () => {
     const block = new Block();
-    expect([...block.namedParameters()].map(([name]) => name).sort()).toEqual([...names, 'tied'].filter((name) => name !== 'dense_h_to_4h.weight').sort());
+    expect([...block.namedParameters()].map(([name]) => name).sort()).toEqual(
+      [...names, 'tied'].filter((name) => name !== 'dense_h_to_4h.weight').sort(),
+    );
     expect(block.parameters()).toHaveLength(4);
     expect(block.parameterCount()).toBe(3 * 6 + 4);
     expect(block.h[1]?.weight.name).toBe('h.1.weight');
@@ -71,7 +73,10 @@ describe('a module', () => {
     first.weight.updateOnHost((data) => (data[5] = 9));
     const { tensors } = first.stateDict();
     expect([...(tensors['weight']?.dataSync() ?? [])]).toEqual([7, 7, 7, 7, 7, 9]);
-    second.loadStateDict({ tensors: new Map([['weight', { shape: [2, 3], read: () => new HostTensor(first.weight.hostData(), [2, 3]) }]]), values: {} });
+    second.loadStateDict({
+      tensors: new Map([['weight', { shape: [2, 3], read: () => new HostTensor(first.weight.hostData(), [2, 3]) }]]),
+      values: {},
+    });
     expect([...second.weight.value.dataSync()]).toEqual([7, 7, 7, 7, 7, 9]);
     first.dispose();
     second.dispose();
@@ -80,7 +85,9 @@ describe('a module', () => {
   it('refuses a state that does not fit, naming all of it, and changes nothing', () => {
     const dense = new Dense(1);
     const state = stored({ weight: [[3, 2], 5], other: [[1], 5] });
-    expect(() => dense.loadStateDict(state)).toThrow(/unexpected: other\n {2}shape of weight: stored \[3, 2\], expected \[2, 3\]/);
+    expect(() => dense.loadStateDict(state)).toThrow(
+      /unexpected: other\n {2}shape of weight: stored \[3, 2\], expected \[2, 3\]/,
+    );
     expect(() => dense.loadStateDict(stored({}))).toThrow(/missing: weight/);
     expect([...dense.weight.value.dataSync()]).toEqual(Array(6).fill(1));
     dense.loadStateDict(stored({ other: [[1], 5] }), { strict: false });
@@ -104,9 +111,15 @@ describe('a parameter', () => {
   });
 
   it('moves to host memory and back, and owns what it holds there', () => {
-    const shared = tf.tensor1d([1, 2]);
+    const source = Float32Array.of(1, 2);
+    const shared = tf.tensor1d(source);
     const parameter = new Parameter(shared.clone());
+    const before = parameter.value.clone();
+    parameter.updateOnHost((data) => (data[0] = 4));
+    const between = parameter.value.clone();
     parameter.updateOnHost((data) => (data[0] = 5));
+    expect([...source, ...before.dataSync(), ...between.dataSync()]).toEqual([1, 2, 1, 2, 4, 2]);
+    tf.dispose([before, between]);
     expect([parameter.onHost, ...parameter.value.dataSync()]).toEqual([true, 5, 2]);
     expect([...shared.dataSync()]).toEqual([1, 2]);
     parameter.assign(tf.tensor1d([8, 9]));

@@ -42,7 +42,8 @@ export abstract class Module implements Stateful {
       const name = join(prefix, snakeCase(field));
       if (value instanceof Module) yield* value.namedModules(name);
       else if (Array.isArray(value))
-        for (const [index, element] of value.entries()) if (element instanceof Module) yield* element.namedModules(`${name}.${index}`);
+        for (const [index, element] of value.entries())
+          if (element instanceof Module) yield* element.namedModules(`${name}.${index}`);
     }
   }
 
@@ -85,10 +86,15 @@ export abstract class Module implements Stateful {
     for (const [name, parameter] of own) {
       const stored = state.tensors.get(name);
       if (stored !== undefined && !tf.util.arraysEqual([...stored.shape], [...parameter.shape]))
-        problems.push(`shape of ${name}: stored [${stored.shape.join(', ')}], expected [${parameter.shape.join(', ')}]`);
+        problems.push(
+          `shape of ${name}: stored [${stored.shape.join(', ')}], expected [${parameter.shape.join(', ')}]`,
+        );
     }
     if (problems.length > 0)
-      throw new TensorloomError('BAD_CHECKPOINT', `The stored state does not fit this module:\n  ${problems.join('\n  ')}`);
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `The stored state does not fit this module:\n  ${problems.join('\n  ')}`,
+      );
     for (const [name, parameter] of own) {
       const host = state.tensors.get(name)?.read();
       if (host !== undefined) parameter.assign(tf.tensor(host.data, [...host.shape], host.dtype));
@@ -107,5 +113,10 @@ function join(prefix: string, name: string): string {
 
 /** `denseHTo4h` → `dense_h_to_4h`: an underscore before each capital, and before digits that follow a letter. */
 export function snakeCase(field: string): string {
-  return field.replace(/([A-Z])/g, '_$1').replace(/([A-Za-z])(\d)/g, '$1_$2').replace(/_+/g, '_').replace(/^_/, '').toLowerCase();
+  return field
+    .replace(/([A-Z])/g, '_$1')
+    .replace(/([A-Za-z])(\d)/g, '$1_$2')
+    .replace(/_+/g, '_')
+    .replace(/^_/, '')
+    .toLowerCase();
 }

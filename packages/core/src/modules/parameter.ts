@@ -36,8 +36,10 @@ export class Parameter {
   /** The current value; do not dispose. Valid until the next update of the parameter. */
   get value(): Tensor {
     if (this.#device === null) {
-      if (this.#host === null) throw new TensorloomError('MISUSE', `Parameter ${this.name} was used after it had been disposed.`);
-      this.#device = tf.keep(tf.tensor(this.#host, [...this.shape], 'float32'));
+      if (this.#host === null)
+        throw new TensorloomError('MISUSE', `Parameter ${this.name} was used after it had been disposed.`);
+      // A copy: some backends would share the array, and a clone that someone keeps must not change with it.
+      this.#device = tf.keep(tf.tensor(this.#host.slice(), [...this.shape], 'float32'));
     }
     return this.#device;
   }
@@ -69,9 +71,8 @@ export class Parameter {
   hostData(): Float32Array {
     if (this.#host === null) {
       const value = this.value;
-      const data = value.dataSync<'float32'>();
-      // Some backends hand out their own storage: it is ours alone only if no other tensor shares it.
-      this.#host = tf.engine().backend.refCount(value.dataId) === 1 ? data : data.slice();
+      // A copy: some backends hand out the array that the tensor was made from, which may have other owners.
+      this.#host = value.dataSync<'float32'>().slice();
       this.#device = null;
       value.dispose();
     }

@@ -15,7 +15,11 @@ interface Attributes {
   readonly dropoutRate: number;
 }
 
-const apply = fusedOp<'fusedQkv' | 'attentionMask' | 'bias' | 'dropoutMask', 'qkv' | 'probabilities' | 'context', Attributes>({
+const apply = fusedOp<
+  'fusedQkv' | 'attentionMask' | 'bias' | 'dropoutMask',
+  'qkv' | 'probabilities' | 'context',
+  Attributes
+>({
   name: kernelName,
   saves: ['dropoutMask'],
   residuals: ['qkv', 'probabilities', 'context'],
@@ -82,7 +86,10 @@ function composeBias(slopes: readonly number[], attentionMask: Tensor): Tensor {
     const alibi = tf.mul(tf.reshape(positions, [batch, 1, 1, seq]), tf.tensor4d([...slopes], [1, slopes.length, 1, 1]));
     const order = tf.range(0, seq, 1, 'float32');
     const causal = tf.greaterEqual(tf.reshape(order, [seq, 1]), tf.reshape(order, [1, seq]));
-    const visible = tf.logicalAnd(tf.reshape(causal, [1, 1, seq, seq]), tf.cast(tf.reshape(mask, [batch, 1, 1, seq]), 'bool'));
+    const visible = tf.logicalAnd(
+      tf.reshape(causal, [1, 1, seq, seq]),
+      tf.cast(tf.reshape(mask, [batch, 1, 1, seq]), 'bool'),
+    );
     // A sum rather than a choice, as in transformers: where a whole row is masked, all its scores become equal.
     return tf.add(tf.mul(tf.sub(1, tf.cast(visible, 'float32')), masked), alibi);
   });
@@ -114,7 +121,12 @@ export interface BloomAttentionOptions {
  * @param attentionMask int32 `[batch, seq]`, 1 for tokens and 0 for padding (on either side)
  * @throws TensorloomError `BAD_DATA` if the shapes do not fit, `BAD_OPTION` for a dropout rate out of range
  */
-export function bloomAttention(fusedQkv: Tensor, slopes: Float32Array, attentionMask: Tensor, options: BloomAttentionOptions): Tensor {
+export function bloomAttention(
+  fusedQkv: Tensor,
+  slopes: Float32Array,
+  attentionMask: Tensor,
+  options: BloomAttentionOptions,
+): Tensor {
   const { heads, dropout, bias } = options;
   const [batch, seq, width] = fusedQkv.shape;
   if (fusedQkv.rank !== 3 || (width as number) % (3 * heads) !== 0 || slopes.length !== heads)
@@ -123,14 +135,20 @@ export function bloomAttention(fusedQkv: Tensor, slopes: Float32Array, attention
       `bloomAttention: fusedQkv is [${fusedQkv.shape.join(', ')}] with ${slopes.length} slopes; expected [batch, seq, ${heads} heads × 3 × dim] and ${heads} slopes.`,
     );
   if (attentionMask.rank !== 2 || attentionMask.shape[0] !== batch || attentionMask.shape[1] !== seq)
-    throw new TensorloomError('BAD_DATA', `bloomAttention: attentionMask is [${attentionMask.shape.join(', ')}]; expected [${batch}, ${seq}].`);
+    throw new TensorloomError(
+      'BAD_DATA',
+      `bloomAttention: attentionMask is [${attentionMask.shape.join(', ')}]; expected [${batch}, ${seq}].`,
+    );
   const rate = dropout?.rate ?? 0;
   return apply(
     {
       fusedQkv,
       attentionMask,
       ...(bias && { bias }),
-      ...(dropout && rate > 0 && { dropoutMask: dropoutMask([batch as number, heads, seq as number, seq as number], rate, dropout.random) }),
+      ...(dropout &&
+        rate > 0 && {
+          dropoutMask: dropoutMask([batch, heads, seq as number, seq as number], rate, dropout.random),
+        }),
     },
     { heads, slopes: [...slopes], dropoutRate: rate },
   );

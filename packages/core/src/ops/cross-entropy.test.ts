@@ -53,8 +53,12 @@ describe.each(testBackends())('crossEntropy on %s', (backend) => {
 
   it('refuses labels out of range and shapes that do not fit', () =>
     tf.tidy(() => {
-      expect(() => crossEntropy(tf.zeros([2, 3]), tf.tensor1d([0, 3], 'int32'))).toThrow(/label 3 is out of range; there are 3 classes/);
+      expect(() => crossEntropy(tf.zeros([2, 3]), tf.tensor1d([0, 3], 'int32'))).toThrow(
+        /label 3 is out of range; there are 3 classes/,
+      );
       expect(() => crossEntropy(tf.zeros([2, 3]), tf.tensor1d([-1, 0], 'int32'))).toThrow(/label -1/);
-      expect(() => crossEntropy(tf.zeros([2, 3]), tf.tensor1d([0], 'int32'))).toThrow(/expected \[n, classes\] and int32 \[n\]/);
+      expect(() => crossEntropy(tf.zeros([2, 3]), tf.tensor1d([0], 'int32'))).toThrow(
+        /expected \[n, classes\] and int32 \[n\]/,
+      );
     }));
 });

@@ -69,7 +69,11 @@ export interface CrossEntropy {
  * @param labels int32 `[n]`
  * @throws TensorloomError `BAD_DATA` if a label is neither a class nor `ignoreIndex`, or the shapes do not fit
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, options: { readonly ignoreIndex?: number } = {}): CrossEntropy {
+export function crossEntropy(
+  logits: Tensor,
+  labels: Tensor,
+  options: { readonly ignoreIndex?: number } = {},
+): CrossEntropy {
   const ignoreIndex = options.ignoreIndex ?? -100;
   const [n, classes] = logits.shape;
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== n || labels.dtype !== 'int32')

@@ -27,7 +27,11 @@ describe.each(testBackends())('dropout on %s', (backend) => {
 
   it('lets the gradient through where it let the value through', () => {
     const mask = tf.tidy(() => [...dropoutMask([4, 5], 0.4, new RandomGenerator(2)).dataSync()]);
-    checkOp([{ shape: [4, 5], data: values(20, 1) }], ([x]) => dropout(x as Tensor, 0.4, new RandomGenerator(2)), ([x]) => x!.map((v, i) => v * mask[i]!));
+    checkOp(
+      [{ shape: [4, 5], data: values(20, 1) }],
+      ([x]) => dropout(x as Tensor, 0.4, new RandomGenerator(2)),
+      ([x]) => x!.map((v, i) => v * mask[i]!),
+    );
   });
 
   it('does nothing at rate 0 and refuses rates out of range', () =>

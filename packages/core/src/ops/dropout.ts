@@ -32,7 +32,8 @@ export function dropout(x: Tensor, rate: number, random: SeedSource): Tensor {
  * has the same mask; the generator is mulberry32, which a counter drives.
  */
 export function dropoutMask(shape: readonly number[], rate: number, random: SeedSource): Tensor {
-  if (!(rate >= 0 && rate < 1)) throw new TensorloomError('BAD_OPTION', `The rate of dropout is ${rate}; it must be at least 0 and below 1.`);
+  if (!(rate >= 0 && rate < 1))
+    throw new TensorloomError('BAD_OPTION', `The rate of dropout is ${rate}; it must be at least 0 and below 1.`);
   const mask = new Float32Array(shape.reduce((product, n) => product * n, 1));
   const kept = 1 / (1 - rate);
   const threshold = rate * 2 ** 32;

@@ -14,23 +14,32 @@ import { tf, type Tensor } from '../tensors.ts';
 export function embeddingLookup(table: Parameter, ids: Tensor): Tensor {
   const [numRows, width] = table.shape;
   if (table.shape.length !== 2 || numRows === undefined || width === undefined)
-    throw new TensorloomError('BAD_DATA', `embeddingLookup: the table is [${table.shape.join(', ')}]; expected [rows, width].`);
+    throw new TensorloomError(
+      'BAD_DATA',
+      `embeddingLookup: the table is [${table.shape.join(', ')}]; expected [rows, width].`,
+    );
   const indices = hostIndices(ids, numRows);
   const onHost = table.onHost || !table.pinnedToDevice;
   const shape = [...ids.shape, width];
   const host = onHost ? table.hostData() : null;
   return recordOp({
     inputs: { table: onHost ? table.tapeHandle : table.value },
-    forward: () => (host === null ? tf.gather(table.value, tf.cast(ids, 'int32')) : gatherOnHost(host, indices, width, shape)),
+    forward: () =>
+      host === null ? tf.gather(table.value, tf.cast(ids, 'int32')) : gatherOnHost(host, indices, width, shape),
     backward: (outputGradient) => ({ table: () => sumRows(outputGradient, indices, numRows, width) }),
   });
 }
 
 function hostIndices(ids: Tensor, numRows: number): Int32Array {
-  if (ids.dtype !== 'int32') throw new TensorloomError('BAD_DATA', `embeddingLookup: the ids are ${ids.dtype}; expected int32.`);
+  if (ids.dtype !== 'int32')
+    throw new TensorloomError('BAD_DATA', `embeddingLookup: the ids are ${ids.dtype}; expected int32.`);
   const indices = ids.dataSync<'int32'>();
   const wrong = indices.find((index) => index < 0 || index >= numRows);
-  if (wrong !== undefined) throw new TensorloomError('BAD_DATA', `embeddingLookup: id ${wrong} is out of range; the table has ${numRows} rows.`);
+  if (wrong !== undefined)
+    throw new TensorloomError(
+      'BAD_DATA',
+      `embeddingLookup: id ${wrong} is out of range; the table has ${numRows} rows.`,
+    );
   // Some backends hand out their own storage, which may be gone when the gradient is computed.
   return indices.slice();
 }

@@ -8,7 +8,8 @@ import { layerNorm } from './layer-norm.ts';
 /** A kernel that answers with constants of the inputs' shapes and notes how it was called. */
 describe('a fused operation on a backend that has kernels of its name', () => {
   const calls: { name: string; inputs: string[]; attributes: unknown }[] = [];
-  const fill = (like: tf.TensorInfo | undefined, value: number): tf.TensorInfo => tf.fill((like as tf.TensorInfo).shape, value);
+  const fill = (like: tf.TensorInfo | undefined, value: number): tf.TensorInfo =>
+    tf.fill((like as tf.TensorInfo).shape, value);
 
   beforeAll(() => useBackend('cpu'));
   beforeEach(() => {
@@ -37,7 +38,11 @@ describe('a fused operation on a backend that has kernels of its name', () => {
   });
 
   it('runs them in place of the composite, forward and backward', () => {
-    const [x, weight, bias] = [new Parameter(tf.ones([2, 3])), new Parameter(tf.ones([3])), new Parameter(tf.ones([3]))];
+    const [x, weight, bias] = [
+      new Parameter(tf.ones([2, 3])),
+      new Parameter(tf.ones([3])),
+      new Parameter(tf.ones([3])),
+    ];
     const { y, loss } = backward(
       () => {
         const output = layerNorm(x.value, weight, bias, 0.25);
@@ -49,7 +54,11 @@ describe('a fused operation on a backend that has kernels of its name', () => {
     expect([x, weight, bias].map((p) => (p.grad as Tensor).dataSync()[0])).toEqual([30, 6, 7]);
     expect(calls).toEqual([
       { name: 'LayerNorm', inputs: ['x', 'weight', 'bias'], attributes: { epsilon: 0.25 } },
-      { name: 'LayerNormGrad', inputs: ['outputGradient', 'weight', 'normalized', 'inverseDeviation'], attributes: { epsilon: 0.25 } },
+      {
+        name: 'LayerNormGrad',
+        inputs: ['outputGradient', 'weight', 'normalized', 'inverseDeviation'],
+        attributes: { epsilon: 0.25 },
+      },
     ]);
     tf.dispose([y, loss]);
     for (const p of [x, weight, bias]) p.dispose();

@@ -1,5 +1,5 @@
 /** How fused operations are defined: an analytical gradient, composed of tfjs operations unless the backend has a kernel of the operation's name. */
-import { recordOp } from '../autograd/tape.ts';
+import { isKernel, recordOp } from '../autograd/tape.ts';
 import type { Gradient, Parameter } from '../modules/parameter.ts';
 import { tf, type Tensor } from '../tensors.ts';
 
@@ -31,7 +31,11 @@ export interface FusedOpDefinition<Input extends string, Residual extends string
    * Runs in a tidy of its own and returns one function per input, of which only those that are needed are called.
    * Each of them runs in a tidy too, so what several of them share must be computed outside.
    */
-  backward(outputGradient: Tensor, saved: Tensors<Input | Residual>, attributes: Attributes): Partial<Readonly<Record<Input, () => Tensor>>>;
+  backward(
+    outputGradient: Tensor,
+    saved: Tensors<Input | Residual>,
+    attributes: Attributes,
+  ): Partial<Readonly<Record<Input, () => Tensor>>>;
 }
 
 /** The function that applies a fused operation, recording it when a tape is on. Absent inputs are left out of the record. */
@@ -48,7 +52,10 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
         const results = fused
           ? runForwardKernel(definition, inputs, attributes)
           : definition.forward(inputs as Tensors<Input>, attributes);
-        save([...savedInputs.map((name) => inputs[name] as Tensor), ...definition.residuals.map((name) => results[name] as Tensor)]);
+        save([
+          ...savedInputs.map((name) => inputs[name] as Tensor),
+          ...definition.residuals.map((name) => results[name] as Tensor),
+        ]);
         return results.output;
       },
       backward(outputGradient, savedTensors) {
@@ -65,13 +72,14 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
 
 /** Whether the active backend has kernels of this name, for both directions. */
 export function hasKernel(name: string): boolean {
-  const backend = tf.getBackend();
-  return tf.getKernel(name, backend) !== undefined && tf.getKernel(`${name}Grad`, backend) !== undefined;
+  return isKernel(name) && isKernel(`${name}Grad`);
 }
 
 /** The tensors of `given`, with parameters replaced by their values and absent ones left out. */
 export function tensorsOf(given: Readonly<Record<string, TensorOrParameter | undefined>>): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, tensorOf(value)]])));
+  return Object.fromEntries(
+    Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, tensorOf(value)]])),
+  );
 }
 
 /** The tensor itself, or the parameter's value. */
@@ -85,7 +93,9 @@ function runForwardKernel<Input extends string, Residual extends string, Attribu
   attributes: Attributes,
 ): { readonly output: Tensor } & Tensors<Residual> {
   const results = runKernel(name, inputs, attributes);
-  return Object.fromEntries(['output', ...residuals].map((key, i) => [key, results[i]])) as { output: Tensor } & Tensors<Residual>;
+  return Object.fromEntries(['output', ...residuals].map((key, i) => [key, results[i]])) as {
+    output: Tensor;
+  } & Tensors<Residual>;
 }
 
 function runGradientKernel(

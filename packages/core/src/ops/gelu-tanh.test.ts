@@ -4,7 +4,8 @@ import { type Tensor } from '../tensors.ts';
 import { geluTanh } from './gelu-tanh.ts';
 import { checkOp, values } from './reference.testing.ts';
 
-const naive = ([x]: number[][]): number[] => x!.map((v) => 0.5 * v * (1 + Math.tanh(0.79788456 * (v + 0.044715 * v ** 3))));
+const naive = ([x]: number[][]): number[] =>
+  x!.map((v) => 0.5 * v * (1 + Math.tanh(0.79788456 * (v + 0.044715 * v ** 3))));
 
 describe.each(testBackends())('geluTanh on %s', (backend) => {
   beforeAll(() => useBackend(backend));

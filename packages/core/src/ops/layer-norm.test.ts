@@ -38,6 +38,8 @@ describe.each(testBackends())('layerNorm on %s', (backend) => {
 
   it('refuses a weight that does not fit the last axis', () =>
     tf.tidy(() => {
-      expect(() => layerNorm(tf.zeros([2, 3]), tf.zeros([2]), tf.zeros([3]))).toThrow(/weight is \[2\]; expected \[3\]/);
+      expect(() => layerNorm(tf.zeros([2, 3]), tf.zeros([2]), tf.zeros([3]))).toThrow(
+        /weight is \[2\]; expected \[3\]/,
+      );
     }));
 });

@@ -38,6 +38,9 @@ export function layerNorm(x: Tensor, weight: TensorOrParameter, bias: TensorOrPa
   const width = x.shape.at(-1);
   for (const [name, { shape }] of Object.entries({ weight, bias }))
     if (shape.length !== 1 || shape[0] !== width)
-      throw new TensorloomError('BAD_DATA', `layerNorm: ${name} is [${shape.join(', ')}]; expected [${width}] for x [${x.shape.join(', ')}].`);
+      throw new TensorloomError(
+        'BAD_DATA',
+        `layerNorm: ${name} is [${shape.join(', ')}]; expected [${width}] for x [${x.shape.join(', ')}].`,
+      );
   return apply({ x, weight, bias }, { epsilon });
 }

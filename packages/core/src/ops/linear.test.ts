@@ -8,7 +8,11 @@ import { checkOp, expectClose, range, values } from './reference.testing.ts';
 const naive =
   (rows: number, inner: number, out: number) =>
   ([x, w, b]: number[][]): number[] =>
-    range(rows).flatMap((i) => range(out).map((o) => range(inner).reduce((sum, k) => sum + x![i * inner + k]! * w![o * inner + k]!, b?.[o] ?? 0)));
+    range(rows).flatMap((i) =>
+      range(out).map((o) =>
+        range(inner).reduce((sum, k) => sum + x![i * inner + k]! * w![o * inner + k]!, b?.[o] ?? 0),
+      ),
+    );
 
 describe.each(testBackends())('linear on %s', (backend) => {
   beforeAll(() => useBackend(backend));
@@ -37,14 +41,25 @@ describe.each(testBackends())('linear on %s', (backend) => {
   it('gives the plain sums for any shape', () => {
     const size = fc.integer({ min: 1, max: 6 });
     fc.assert(
-      fc.property(size, size, size, fc.boolean(), fc.integer({ min: 1, max: 1000 }), (rows, inner, out, withBias, seed) => {
-        const [x, w, b] = [values(rows * inner, seed), values(out * inner, seed + 1), withBias ? values(out, seed + 2) : null];
-        tf.tidy(() => {
-          const y = linear(tf.tensor(x, [rows, inner]), tf.tensor(w, [out, inner]), b && tf.tensor1d(b));
-          expect(y.shape).toEqual([rows, out]);
-          expectClose(y.dataSync(), naive(rows, inner, out)([x, w, ...(b ? [b] : [])]), 1e-5);
-        });
-      }),
+      fc.property(
+        size,
+        size,
+        size,
+        fc.boolean(),
+        fc.integer({ min: 1, max: 1000 }),
+        (rows, inner, out, withBias, seed) => {
+          const [x, w, b] = [
+            values(rows * inner, seed),
+            values(out * inner, seed + 1),
+            withBias ? values(out, seed + 2) : null,
+          ];
+          tf.tidy(() => {
+            const y = linear(tf.tensor(x, [rows, inner]), tf.tensor(w, [out, inner]), b && tf.tensor1d(b));
+            expect(y.shape).toEqual([rows, out]);
+            expectClose(y.dataSync(), naive(rows, inner, out)([x, w, ...(b ? [b] : [])]), 1e-5);
+          });
+        },
+      ),
       { numRuns: 25 },
     );
   });

@@ -15,7 +15,7 @@ const apply = fusedOp<'x' | 'weight' | 'bias', never, object>({
     const apart = given !== undefined && tf.getBackend() === 'wasm';
     const product = tf.fused.matMul({ a: flat, b: weight, transposeB: true, ...(given && !apart && { bias: given }) });
     const output = apart ? tf.add(product, given) : product;
-    return { output: tf.reshape(output, [...x.shape.slice(0, -1), weight.shape[0] as number]) };
+    return { output: tf.reshape(output, [...x.shape.slice(0, -1), weight.shape[0]]) };
   },
   backward(outputGradient, { x, weight }) {
     const dy = flatten(outputGradient);
@@ -38,7 +38,10 @@ function flatten(x: Tensor): tf.Tensor2D {
 export function linear(x: Tensor, weight: TensorOrParameter, bias?: TensorOrParameter | null): Tensor {
   const [out, inner] = weight.shape;
   if (weight.shape.length !== 2 || x.rank < 1 || x.shape.at(-1) !== inner)
-    throw new TensorloomError('BAD_DATA', `linear: x is [${x.shape.join(', ')}] and weight [${weight.shape.join(', ')}]; expected [..., in] and [out, in].`);
+    throw new TensorloomError(
+      'BAD_DATA',
+      `linear: x is [${x.shape.join(', ')}] and weight [${weight.shape.join(', ')}]; expected [..., in] and [out, in].`,
+    );
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== out))
     throw new TensorloomError('BAD_DATA', `linear: bias is [${bias.shape.join(', ')}]; expected [${out}].`);
   return apply({ x, weight: tensorOf(weight), ...(bias && { bias: tensorOf(bias) }) }, {});

@@ -26,7 +26,10 @@ const binaryCrossEntropy = fusedOp<'logits' | 'targets', never, object>({
   }),
   backward: (dy, { logits, targets }) => {
     const share = tf.mul(dy, 1 / logits.size);
-    return { logits: () => tf.mul(tf.sub(tf.sigmoid(logits), targets), share), targets: () => tf.neg(tf.mul(logits, share)) };
+    return {
+      logits: () => tf.mul(tf.sub(tf.sigmoid(logits), targets), share),
+      targets: () => tf.neg(tf.mul(logits, share)),
+    };
   },
 });
 
@@ -50,5 +53,8 @@ export function binaryCrossEntropyWithLogits(logits: Tensor, targets: Tensor): S
 
 function checkShapes(name: string, a: Tensor, b: Tensor): void {
   if (!tf.util.arraysEqual(a.shape, b.shape) || a.dtype !== 'float32' || b.dtype !== 'float32')
-    throw new TensorloomError('BAD_DATA', `${name}: got ${a.dtype} [${a.shape.join(', ')}] and ${b.dtype} [${b.shape.join(', ')}]; expected float32 of one shape.`);
+    throw new TensorloomError(
+      'BAD_DATA',
+      `${name}: got ${a.dtype} [${a.shape.join(', ')}] and ${b.dtype} [${b.shape.join(', ')}]; expected float32 of one shape.`,
+    );
 }

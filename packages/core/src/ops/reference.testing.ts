@@ -47,7 +47,8 @@ export function checkOp(
   const arrays = operands.map((operand) => operand.data);
   const expected = naive(arrays);
   const weights = expected.map((_, i) => weight(i));
-  const objective = (inputs: number[][]): number => naive(inputs).reduce((sum, y, i) => sum + y * (weights[i] as number), 0);
+  const objective = (inputs: number[][]): number =>
+    naive(inputs).reduce((sum, y, i) => sum + y * (weights[i] as number), 0);
 
   const parameters = operands.map(({ shape, data }) => new Parameter(tf.tensor(data, shape, 'float32')));
   const weightTensor = tf.tensor1d(weights);
@@ -64,7 +65,8 @@ export function checkOp(
     const gradient = toDense(parameter.grad as Tensor).dataSync();
     const numeric = arrays[k]!.map((x, i) => {
       const step = 1e-4;
-      const at = (value: number): number => objective(arrays.map((array, j) => (j === k ? array.with(i, value) : array)));
+      const at = (value: number): number =>
+        objective(arrays.map((array, j) => (j === k ? array.with(i, value) : array)));
       return (at(x + step) - at(x - step)) / (2 * step);
     });
     expectClose(gradient, numeric, tolerance * 10);

@@ -1,7 +1,16 @@
 /** Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019), with PyTorch's formulas. */
+import { isKernel } from '../autograd/tape.ts';
 import { runKernel } from '../ops/fused-op.ts';
 import { tf } from '../tensors.ts';
-import { checkCommonOptions, Optimizer, parameterGroups, type DenseUpdate, type ParameterGroup, type ParameterGroups, type RowUpdate } from './optimizer.ts';
+import {
+  checkCommonOptions,
+  Optimizer,
+  parameterGroups,
+  type DenseUpdate,
+  type ParameterGroup,
+  type ParameterGroups,
+  type RowUpdate,
+} from './optimizer.ts';
 
 export interface AdamOptions {
   /** Learning rate, default 1e-3. */
@@ -37,7 +46,14 @@ export class Adam extends Optimizer<AdamGroup> {
 
   /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range */
   constructor(parameters: ParameterGroups<AdamOptions>, options: Partial<AdamOptions> = {}, decoupled = false) {
-    super(parameterGroups(parameters, options, { lr: 1e-3, betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: decoupled ? 0.01 : 0 }, check));
+    super(
+      parameterGroups(
+        parameters,
+        options,
+        { lr: 1e-3, betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: decoupled ? 0.01 : 0 },
+        check,
+      ),
+    );
     this.#decoupled = decoupled;
   }
 
@@ -45,7 +61,7 @@ export class Adam extends Optimizer<AdamGroup> {
     const attributes = this.#attributes(group, step);
     const [expAvg, expAvgSq] = state.dense as [tf.Tensor, tf.Tensor];
     const inputs = { value: parameter.value, gradient, expAvg, expAvgSq };
-    if (tf.getKernel('AdamStep', tf.getBackend()) !== undefined) {
+    if (isKernel('AdamStep')) {
       runKernel('AdamStep', inputs, attributes);
       return;
     }
@@ -124,8 +140,8 @@ function adamStep(
 
 function check(options: AdamOptions): string | null {
   const { betas, epsilon } = options;
-  for (const [i, beta] of betas.entries()) if (!(beta >= 0 && beta < 1)) return `betas[${i}] is ${beta}; it must be at least 0 and below 1.`;
+  for (const [i, beta] of betas.entries())
+    if (!(beta >= 0 && beta < 1)) return `betas[${i}] is ${beta}; it must be at least 0 and below 1.`;
   if (!(epsilon >= 0)) return `epsilon is ${epsilon}; it must be at least 0.`;
   return checkCommonOptions(options);
 }
-

@@ -25,14 +25,22 @@ const withGradients = (gradients: readonly number[][]): Parameter[] =>
 describe.each(testBackends())('clipGradients on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  it.each(fixture.clipped)("does as PyTorch's clip_grad_norm_ for $maxNorm, norm $normType", ({ maxNorm, normType, norm, gradients }) => {
-    const parameters = withGradients(fixture.gradients[0] as number[][]);
-    const before = tf.memory().numTensors;
-    expectClose([clipGradients(parameters, { maxNorm, normType: normType === 'inf' ? Infinity : Number(normType) })], [norm], 1e-6);
-    for (const [i, { grad }] of parameters.entries()) expectClose((grad as Tensor).dataSync(), gradients[i] as number[], 1e-6);
-    expect(tf.memory().numTensors).toBe(before);
-    for (const p of parameters) p.dispose();
-  });
+  it.each(fixture.clipped)(
+    "does as PyTorch's clip_grad_norm_ for $maxNorm, norm $normType",
+    ({ maxNorm, normType, norm, gradients }) => {
+      const parameters = withGradients(fixture.gradients[0] as number[][]);
+      const before = tf.memory().numTensors;
+      expectClose(
+        [clipGradients(parameters, { maxNorm, normType: normType === 'inf' ? Infinity : Number(normType) })],
+        [norm],
+        1e-6,
+      );
+      for (const [i, { grad }] of parameters.entries())
+        expectClose((grad as Tensor).dataSync(), gradients[i] as number[], 1e-6);
+      expect(tf.memory().numTensors).toBe(before);
+      for (const p of parameters) p.dispose();
+    },
+  );
 
   it('counts rows of a row-sparse gradient, and limits values', () => {
     const [table, none] = [new Parameter(tf.zeros([5, 2])), new Parameter(tf.zeros([2]))];
@@ -48,7 +56,9 @@ describe.each(testBackends())('clipGradients on %s', (backend) => {
     const [parameter] = withGradients([fixture.gradients[0]?.[0] as number[]]) as [Parameter];
     parameter.grad = tf.fill([5, 3], NaN);
     expect(clipGradients([parameter], { maxNorm: 1 })).toBeNaN();
-    expect(() => clipGradients([parameter], { maxNorm: 1, errorIfNonfinite: true })).toThrow(/norm of the gradients is NaN/);
+    expect(() => clipGradients([parameter], { maxNorm: 1, errorIfNonfinite: true })).toThrow(
+      /norm of the gradients is NaN/,
+    );
     parameter.dispose();
   });
 

@@ -9,9 +9,12 @@ import { tf, type Scalar, type Tensor } from '../tensors.ts';
  * @param normType p > 0, or Infinity for the largest absolute value
  */
 export function gradientNormTensor(parameters: Iterable<Parameter>, normType = 2): Scalar {
-  if (!(normType > 0)) throw new TensorloomError('BAD_OPTION', `normType is ${normType}; it must be above 0, or Infinity.`);
+  if (!(normType > 0))
+    throw new TensorloomError('BAD_OPTION', `normType is ${normType}; it must be above 0, or Infinity.`);
   return tf.tidy(() => {
-    const gradients = [...parameters].flatMap(({ grad }) => (grad === null || gradientValues(grad).size === 0 ? [] : [gradientValues(grad)]));
+    const gradients = [...parameters].flatMap(({ grad }) =>
+      grad === null || gradientValues(grad).size === 0 ? [] : [gradientValues(grad)],
+    );
     if (gradients.length === 0) return tf.scalar(0);
     return vectorNorm(tf.stack(gradients.map((gradient) => tf.tidy(() => vectorNorm(gradient, normType)))), normType);
   });
@@ -62,9 +65,13 @@ export interface ClipOptions {
 export function clipGradients(parameters: Iterable<Parameter>, options: ClipOptions): number {
   const { maxNorm, clipValue, normType = 2, errorIfNonfinite = false } = options;
   if ((maxNorm === undefined) === (clipValue === undefined))
-    throw new TensorloomError('BAD_OPTION', `clipGradients takes either maxNorm or clipValue; got ${maxNorm === undefined ? 'neither' : 'both'}.`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `clipGradients takes either maxNorm or clipValue; got ${maxNorm === undefined ? 'neither' : 'both'}.`,
+    );
   for (const [name, limit] of Object.entries({ maxNorm, clipValue }))
-    if (limit !== undefined && !(limit >= 0)) throw new TensorloomError('BAD_OPTION', `${name} is ${limit}; it must be at least 0.`);
+    if (limit !== undefined && !(limit >= 0))
+      throw new TensorloomError('BAD_OPTION', `${name} is ${limit}; it must be at least 0.`);
   const list = [...parameters];
   if (clipValue !== undefined) {
     clipGradientValues(list, clipValue);
@@ -72,7 +79,10 @@ export function clipGradients(parameters: Iterable<Parameter>, options: ClipOpti
   }
   const norm = gradientNorm(list, normType);
   if (errorIfNonfinite && !Number.isFinite(norm))
-    throw new TensorloomError('NON_FINITE', `The norm of the gradients is ${norm}, so they cannot be clipped. Look for a diverging loss, or pass errorIfNonfinite: false.`);
+    throw new TensorloomError(
+      'NON_FINITE',
+      `The norm of the gradients is ${norm}, so they cannot be clipped. Look for a diverging loss, or pass errorIfNonfinite: false.`,
+    );
   scaleGradients(list, clipFactor(norm, maxNorm as number));
   return norm;
 }

@@ -24,7 +24,8 @@ export function readOptimizerState(
   const problems: string[] = [];
   const steps = isObject(stored.values['steps']) ? stored.values['steps'] : {};
   const groups = Array.isArray(stored.values['groups']) ? stored.values['groups'].filter(isObject) : [];
-  if (groups.length !== currentGroups.length) problems.push(`it has ${groups.length} parameter groups, this optimizer has ${currentGroups.length}`);
+  if (groups.length !== currentGroups.length)
+    problems.push(`it has ${groups.length} parameter groups, this optimizer has ${currentGroups.length}`);
 
   const states = new Map<Parameter, () => ParameterState>();
   const used = new Set<string>();
@@ -54,11 +55,21 @@ export function readOptimizerState(
     states.set(parameter, () => restore(parameter, momentNames, count, moments, rows));
   }
   if (strict) for (const key of stored.tensors.keys()) if (!used.has(key)) problems.push(`unexpected: ${key}`);
-  if (problems.length > 0) throw new TensorloomError('BAD_CHECKPOINT', `The stored state does not fit this optimizer:\n  ${problems.join('\n  ')}`);
+  if (problems.length > 0)
+    throw new TensorloomError(
+      'BAD_CHECKPOINT',
+      `The stored state does not fit this optimizer:\n  ${problems.join('\n  ')}`,
+    );
   return { states, groups: groups.map(({ parameters: _names, ...options }) => options) };
 }
 
-function restore(parameter: Parameter, momentNames: readonly string[], steps: number, moments: readonly StoredTensor[], rows: StoredTensor | undefined): ParameterState {
+function restore(
+  parameter: Parameter,
+  momentNames: readonly string[],
+  steps: number,
+  moments: readonly StoredTensor[],
+  rows: StoredTensor | undefined,
+): ParameterState {
   const state = new ParameterState(parameter, momentNames);
   state.steps = steps;
   if (rows === undefined) {

@@ -15,7 +15,8 @@ export interface ParameterGroup {
 }
 
 /** Parameters alone, or groups of them with hyper-parameters of their own. */
-export type ParameterGroups<Options> = Iterable<Parameter> | readonly ({ parameters: Iterable<Parameter> } & Partial<Options>)[];
+export type ParameterGroups<Options> =
+  Iterable<Parameter> | readonly ({ parameters: Iterable<Parameter> } & Partial<Options>)[];
 
 /** What one update of one parameter needs. Moments come in the order of `momentNames`. */
 export interface DenseUpdate {
@@ -47,10 +48,15 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
     this.groups = groups;
     const seen = new Set<Parameter>();
     for (const parameter of this.parameters) {
-      if (seen.has(parameter)) throw new TensorloomError('MISUSE', `Parameter ${parameter.name || '(unnamed)'} was given to the optimizer twice.`);
+      if (seen.has(parameter))
+        throw new TensorloomError(
+          'MISUSE',
+          `Parameter ${parameter.name || '(unnamed)'} was given to the optimizer twice.`,
+        );
       seen.add(parameter);
     }
-    if (seen.size === 0) throw new TensorloomError('MISUSE', 'An optimizer needs at least one parameter; none was given.');
+    if (seen.size === 0)
+      throw new TensorloomError('MISUSE', 'An optimizer needs at least one parameter; none was given.');
   }
 
   protected abstract updateDense(update: DenseUpdate, group: Group): void;
@@ -138,7 +144,10 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
   #named(): Map<string, Parameter> {
     const named = new Map(this.parameters.map((parameter) => [this.#nameOf(parameter), parameter]));
     if (named.size !== this.parameters.length)
-      throw new TensorloomError('MISUSE', 'Two parameters of this optimizer have the same name, so its state cannot be told apart. Take both from one root module.');
+      throw new TensorloomError(
+        'MISUSE',
+        'Two parameters of this optimizer have the same name, so its state cannot be told apart. Take both from one root module.',
+      );
     return named;
   }
 }
@@ -156,7 +165,10 @@ export function parameterGroups<Options extends { lr: number; weightDecay: numbe
   const elements = [...(given as Iterable<Parameter | ({ parameters: Iterable<Parameter> } & Partial<Options>)>)];
   const loose = elements.filter((element) => element instanceof Parameter);
   if (loose.length > 0 && loose.length < elements.length)
-    throw new TensorloomError('MISUSE', 'An optimizer takes either parameters or groups of parameters, not a mixture of both.');
+    throw new TensorloomError(
+      'MISUSE',
+      'An optimizer takes either parameters or groups of parameters, not a mixture of both.',
+    );
   const groups = loose.length > 0 ? [{ parameters: loose }] : (elements as { parameters: Iterable<Parameter> }[]);
   return groups.map((group) => {
     const filled = { ...defaults, ...options, ...group, parameters: [...group.parameters] } as Options & ParameterGroup;
@@ -169,6 +181,7 @@ export function parameterGroups<Options extends { lr: number; weightDecay: numbe
 /** What is wrong with hyper-parameters that all optimizers have, or null. */
 export function checkCommonOptions({ lr, weightDecay }: { lr: number; weightDecay: number }): string | null {
   if (!(lr >= 0 && Number.isFinite(lr))) return `The learning rate (lr) is ${lr}; it must be a number of at least 0.`;
-  if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) return `weightDecay is ${weightDecay}; it must be a number of at least 0.`;
+  if (!(weightDecay >= 0 && Number.isFinite(weightDecay)))
+    return `weightDecay is ${weightDecay}; it must be a number of at least 0.`;
   return null;
 }

@@ -1,75 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { testBackends, useBackend } from '../autograd/backends.testing.ts';
 import { RowSparse } from '../autograd/row-sparse.ts';
-import { TensorloomError } from '../errors.ts';
-import { HostTensor } from '../host-tensor.ts';
 import { Parameter } from '../modules/parameter.ts';
+import { stored } from '../modules/stored.testing.ts';
 import { embeddingLookup } from '../ops/embedding-lookup.ts';
 import { expectClose } from '../ops/reference.testing.ts';
-import type { StateDict, StoredState } from '../stateful.ts';
 import { tf, type Tensor } from '../tensors.ts';
-import { Adam, AdamW } from './adam.ts';
+import { AdamW } from './adam.ts';
 import type { Optimizer } from './optimizer.ts';
+import { cases, disposeAll, fixture, parametersOf, runStep, valuesOf } from './optimizers.testing.ts';
 import { SGD } from './sgd.ts';
-
-interface Fixture {
-  shapes: [[number, number], [number]];
-  initial: [number[], number[]];
-  gradients: [number[], number[]][];
-  after: Record<string, [number[], number[]]>;
-}
-/** Made with PyTorch by fixtures/make_optimizer_steps.py. */
-const fixture = JSON.parse(readFileSync(new URL('fixtures/optimizer-steps.json', import.meta.url), 'utf8')) as Fixture;
-
-const cases: Record<string, (parameters: Parameter[]) => Optimizer> = {
-  adam: (p) => new Adam(p, { lr: 0.01 }),
-  'adam-decay': (p) => new Adam(p, { lr: 0.01, betas: [0.8, 0.95], epsilon: 1e-3, weightDecay: 0.1 }),
-  adamw: (p) => new AdamW(p, { lr: 0.02, weightDecay: 0.1 }),
-  sgd: (p) => new SGD(p, { lr: 0.1 }),
-  'sgd-momentum': (p) => new SGD(p, { lr: 0.1, momentum: 0.9, weightDecay: 0.05 }),
-  'sgd-dampening': (p) => new SGD(p, { lr: 0.1, momentum: 0.9, dampening: 0.3 }),
-  'sgd-nesterov': (p) => new SGD(p, { lr: 0.1, momentum: 0.8, nesterov: true, weightDecay: 0.02 }),
-};
-
-const parametersOf = (): Parameter[] =>
-  fixture.initial.map((data, i) => {
-    const parameter = new Parameter(tf.tensor(data, fixture.shapes[i] as number[]));
-    parameter.name = ['table', 'bias'][i] as string;
-    return parameter;
-  });
-
-/** The same gradient, with rows that are zero left out. */
-function rowSparse(gradient: readonly number[], [numRows, width]: [number, number]): RowSparse {
-  const indices = Int32Array.from([...Array(numRows).keys()].filter((row) => gradient.slice(row * width, (row + 1) * width).some((v) => v !== 0)));
-  const rows = [...indices].flatMap((row) => gradient.slice(row * width, (row + 1) * width));
-  return new RowSparse(indices, tf.tensor2d(rows, [indices.length, width]), numRows);
-}
-
-function runStep(optimizer: Optimizer, step: number, sparse: boolean): void {
-  const [table, bias] = optimizer.parameters as [Parameter, Parameter];
-  const [tableGradient, biasGradient] = fixture.gradients[step] as [number[], number[]];
-  table.grad = sparse ? rowSparse(tableGradient, fixture.shapes[0]) : tf.tensor(tableGradient, fixture.shapes[0]);
-  bias.grad = tf.tensor1d(biasGradient);
-  optimizer.step();
-  optimizer.zeroGrad();
-}
-
-/** A snapshot as a checkpoint would give it back. */
-function stored({ tensors, values }: StateDict): StoredState {
-  const copies = Object.entries(tensors).map(([name, tensor]) => {
-    const data = tensor.dataSync<'float32' | 'int32'>().slice() as Float32Array | Int32Array;
-    return [name, { shape: tensor.shape, read: () => new HostTensor(data, tensor.shape) }] as const;
-  });
-  return { tensors: new Map(copies), values: structuredClone(values) };
-}
-
-const valuesOf = (optimizer: Optimizer): number[][] => optimizer.parameters.map((p) => [...p.value.dataSync()]);
-
-function disposeAll(optimizer: Optimizer): void {
-  for (const parameter of optimizer.parameters) parameter.dispose();
-  optimizer.dispose();
-}
 
 describe.each(testBackends())('optimizers on %s', (backend) => {
   beforeAll(() => useBackend(backend));
@@ -90,7 +30,8 @@ describe.each(testBackends())('optimizers on %s', (backend) => {
       }
       expect(counts.size).toBe(1);
       expect(optimizer.parameters[0]?.onHost).toBe(sparse);
-      for (const [i, values] of valuesOf(optimizer).entries()) expectClose(values, fixture.after[name]?.[i] as number[], 2e-6);
+      for (const [i, values] of valuesOf(optimizer).entries())
+        expectClose(values, fixture.after[name]?.[i] as number[], 2e-6);
       disposeAll(optimizer);
       expect(tf.memory().numTensors).toBe(before);
     });
@@ -102,7 +43,11 @@ describe.each(testBackends())('optimizers on %s', (backend) => {
       const first = create(parametersOf());
       for (const step of [0, 1]) runStep(first, step, sparse);
       const state = stored(first.stateDict());
-      const second = create(first.parameters.map((p) => Object.assign(new Parameter(tf.tensor([...p.value.dataSync()], [...p.shape])), { name: p.name })));
+      const second = create(
+        first.parameters.map((p) =>
+          Object.assign(new Parameter(tf.tensor([...p.value.dataSync()], [...p.shape])), { name: p.name }),
+        ),
+      );
       second.loadStateDict(state);
       for (const step of [2, 3, 4]) runStep(second, step, sparse);
       expect(valuesOf(second)).toEqual(valuesOf(straight));
@@ -125,7 +70,8 @@ describe.each(testBackends())('optimizers on %s', (backend) => {
     const optimizer = cases['adam']!(parametersOf());
     for (const step of fixture.gradients.keys()) runStep(optimizer, step, step < 2 || step === 3);
     expect(optimizer.parameters[0]?.onHost).toBe(false);
-    for (const [i, values] of valuesOf(optimizer).entries()) expectClose(values, fixture.after['adam']?.[i] as number[], 2e-6);
+    for (const [i, values] of valuesOf(optimizer).entries())
+      expectClose(values, fixture.after['adam']?.[i] as number[], 2e-6);
     disposeAll(optimizer);
   });
 
@@ -151,84 +97,5 @@ describe.each(testBackends())('optimizers on %s', (backend) => {
     optimizer.step();
     expect(valuesOf(optimizer)).toEqual(before);
     disposeAll(optimizer);
-  });
-});
-
-describe('optimizers', () => {
-  beforeAll(() => useBackend('cpu'));
-
-  it('give each group its own hyper-parameters', () => {
-    const [table, bias] = parametersOf() as [Parameter, Parameter];
-    const optimizer = new SGD(
-      [
-        { parameters: [table], lr: 0 },
-        { parameters: [bias], weightDecay: 1 },
-      ],
-      { lr: 0.5 },
-    );
-    expect(optimizer.groups.map(({ lr, weightDecay }) => [lr, weightDecay])).toEqual([
-      [0, 0],
-      [0.5, 1],
-    ]);
-    const before = valuesOf(optimizer);
-    [table.grad, bias.grad] = [tf.ones([5, 3]), tf.zeros([4])];
-    optimizer.step();
-    expect(valuesOf(optimizer)[0]).toEqual(before[0]);
-    expectClose(valuesOf(optimizer)[1] as number[], (before[1] as number[]).map((w) => w / 2), 1e-7);
-    disposeAll(optimizer);
-  });
-
-  it('refuse hyper-parameters out of range, a parameter given twice, and no parameters', () => {
-    const [table, bias] = parametersOf() as [Parameter, Parameter];
-    expect(() => new Adam([table], { lr: -1 })).toThrow(/lr\) is -1/);
-    expect(() => new Adam([table], { betas: [0.9, 1] })).toThrow(/betas\[1\] is 1/);
-    expect(() => new SGD([{ parameters: [table], momentum: NaN }])).toThrow(/momentum is NaN/);
-    expect(() => new SGD([table], { nesterov: true })).toThrow(/nesterov needs a momentum/);
-    expect(() => new Adam([table, table])).toThrow(/twice/);
-    expect(() => new Adam([])).toThrow(/at least one parameter/);
-    expect(() => new Adam([table, { parameters: [bias] }] as Parameter[])).toThrow(/mixture/);
-    for (const p of [table, bias]) p.dispose();
-  });
-
-  it('refuse a state that does not fit, naming all of it, and change nothing', () => {
-    const optimizer = cases['adam']!(parametersOf());
-    runStep(optimizer, 0, false);
-    const state = stored(optimizer.stateDict());
-    const broken = new Map(state.tensors);
-    broken.delete('bias.exp_avg');
-    broken.set('other.exp_avg', { shape: [1], read: () => new HostTensor(new Float32Array(1), [1]) });
-    broken.set('table.exp_avg_sq', { shape: [2, 2], read: () => new HostTensor(new Float32Array(4), [2, 2]) });
-    let message = '';
-    try {
-      optimizer.loadStateDict({ tensors: broken, values: state.values });
-    } catch (error) {
-      expect((error as TensorloomError).code).toBe('BAD_CHECKPOINT');
-      message = (error as Error).message;
-    }
-    for (const part of ['missing: bias.exp_avg', 'unexpected: other.exp_avg', 'shape of table.exp_avg_sq: stored [2, 2], expected [5, 3]']) expect(message).toContain(part);
-    expect(stored(optimizer.stateDict()).values).toEqual(state.values);
-    disposeAll(optimizer);
-  });
-
-  it("update in place through a backend's kernel AdamStep", () => {
-    const calls: unknown[] = [];
-    tf.registerKernel({
-      kernelName: 'AdamStep',
-      backendName: 'cpu',
-      kernelFunc: ({ inputs, attrs }) => {
-        calls.push(attrs);
-        (inputs['value'] as Tensor).dataSync().fill(7);
-        return [];
-      },
-    });
-    try {
-      const optimizer = new AdamW(parametersOf(), { lr: 0.5, weightDecay: 0.25 });
-      runStep(optimizer, 0, false);
-      expect(new Set(valuesOf(optimizer).flat())).toEqual(new Set([7]));
-      expect(calls[0]).toEqual({ lr: 0.5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.25, decoupled: true, step: 1 });
-      disposeAll(optimizer);
-    } finally {
-      tf.unregisterKernel('AdamStep', 'cpu');
-    }
   });
 });

@@ -21,7 +21,9 @@ export class ParameterState {
   /** Dense moments (zero at first), in the order of `momentNames`. They stay owned by this object. */
   get dense(): readonly Tensor[] {
     if (this.#dense === null) {
-      this.#dense = (this.#rows?.toDense() ?? this.momentNames.map(() => tf.zeros([...this.parameter.shape]))).map((tensor) => tf.keep(tensor));
+      this.#dense = (this.#rows?.toDense() ?? this.momentNames.map(() => tf.zeros([...this.parameter.shape]))).map(
+        (tensor) => tf.keep(tensor),
+      );
       this.#rows?.dispose();
       this.#rows = null;
     }
@@ -43,7 +45,10 @@ export class ParameterState {
   /** The moments by name; with `rows` if they are those of some rows. */
   tensors(): Record<string, Tensor> {
     if (this.momentNames.length === 0) return {};
-    const [names, tensors] = this.#rows === null ? [this.momentNames, this.#dense ?? []] : [['rows', ...this.momentNames], this.#rows.tensors()];
+    const [names, tensors] =
+      this.#rows === null
+        ? [this.momentNames, this.#dense ?? []]
+        : [['rows', ...this.momentNames], this.#rows.tensors()];
     return Object.fromEntries(tensors.map((tensor, i) => [names[i] as string, tensor]));
   }
 

@@ -57,7 +57,9 @@ export class RowMoments {
     if (this.#snapshot.length === 0)
       this.#snapshot = [
         tf.tensor1d(this.rows.slice(0, this.count), 'int32'),
-        ...this.moments.map((values) => tf.tensor2d(values.slice(0, this.count * this.width), [this.count, this.width], 'float32')),
+        ...this.moments.map((values) =>
+          tf.tensor2d(values.slice(0, this.count * this.width), [this.count, this.width], 'float32'),
+        ),
       ].map((tensor) => tf.keep(tensor));
     return this.#snapshot;
   }
@@ -66,7 +68,8 @@ export class RowMoments {
   toDense(): Tensor[] {
     return this.moments.map((values) => {
       const dense = new Float32Array(this.numRows * this.width);
-      for (let i = 0; i < this.count; i++) dense.set(values.subarray(i * this.width, (i + 1) * this.width), (this.rows[i] as number) * this.width);
+      for (let i = 0; i < this.count; i++)
+        dense.set(values.subarray(i * this.width, (i + 1) * this.width), (this.rows[i] as number) * this.width);
       return tf.tensor2d(dense, [this.numRows, this.width], 'float32');
     });
   }

@@ -7,7 +7,10 @@ import { LearningRateSchedule, schedules, type ScheduleOptions } from './schedul
 import { SGD } from './sgd.ts';
 
 const create = (name: string, options: ScheduleOptions = {}): [SGD, LearningRateSchedule] => {
-  const optimizer = new SGD([{ parameters: [new Parameter(tf.zeros([1]))], lr: 2 }, { parameters: [new Parameter(tf.zeros([1]))], lr: 4 }]);
+  const optimizer = new SGD([
+    { parameters: [new Parameter(tf.zeros([1]))], lr: 2 },
+    { parameters: [new Parameter(tf.zeros([1]))], lr: 4 },
+  ]);
   return [optimizer, new LearningRateSchedule(optimizer, name, options)];
 };
 
@@ -24,11 +27,17 @@ const rates = (name: string, options: ScheduleOptions, steps: number): number[] 
 describe('learning rate schedules', () => {
   beforeAll(() => useBackend('cpu'));
 
-  it('constant: rises over the warm-up, then stays', () => expectClose(rates('constant', { warmupSteps: 4 }, 6), [0, 0.5, 1, 1.5, 2, 2], 1e-12));
+  it('constant: rises over the warm-up, then stays', () =>
+    expectClose(rates('constant', { warmupSteps: 4 }, 6), [0, 0.5, 1, 1.5, 2, 2], 1e-12));
   it('constant without options is the base rate', () => expect(rates('constant', {}, 2)).toEqual([2, 2]));
-  it('linear: rises, then falls to zero', () => expectClose(rates('linear', { warmupSteps: 2, totalSteps: 6 }, 8), [0, 1, 2, 1.5, 1, 0.5, 0, 0], 1e-12));
+  it('linear: rises, then falls to zero', () =>
+    expectClose(rates('linear', { warmupSteps: 2, totalSteps: 6 }, 8), [0, 1, 2, 1.5, 1, 0.5, 0, 0], 1e-12));
   it('cosine: rises, then falls along half a wave', () =>
-    expectClose(rates('cosine', { warmupSteps: 2, totalSteps: 6 }, 7), [0, 1, 2, 1 + Math.SQRT1_2, 1, 1 - Math.SQRT1_2, 0], 1e-12));
+    expectClose(
+      rates('cosine', { warmupSteps: 2, totalSteps: 6 }, 7),
+      [0, 1, 2, 1 + Math.SQRT1_2, 1, 1 - Math.SQRT1_2, 0],
+      1e-12,
+    ));
   it('take no warm-up at all', () => expectClose(rates('linear', { totalSteps: 4 }, 5), [2, 1.5, 1, 0.5, 0], 1e-12));
 
   it('go on from their state', () => {
@@ -48,7 +57,9 @@ describe('learning rate schedules', () => {
     expect(() => create('linaer', { totalSteps: 5 })).toThrow(/Did you mean 'linear'/);
     expect(() => create('constant', { warmupSteps: -1 })).toThrow(/warmupSteps is -1/);
     const [, schedule] = create('constant');
-    expect(() => schedule.loadStateDict({ tensors: new Map(), values: { steps: 1, baseRates: [1] } })).toThrow(/2 parameter groups/);
+    expect(() => schedule.loadStateDict({ tensors: new Map(), values: { steps: 1, baseRates: [1] } })).toThrow(
+      /2 parameter groups/,
+    );
   });
 
   it('can be extended by name', () => {

@@ -19,11 +19,17 @@ export type ScheduleFactor = (step: number) => number;
 /** Schedules by name. */
 export const schedules = new Registry<(options: ScheduleOptions) => ScheduleFactor>('schedule');
 
-schedules.register('constant', ({ warmupSteps = 0 }) => (step) => warmup(step, warmupSteps) ?? 1);
+schedules.register(
+  'constant',
+  ({ warmupSteps = 0 }) =>
+    (step) =>
+      warmup(step, warmupSteps) ?? 1,
+);
 schedules.register('linear', (options) => {
   const { warmupSteps = 0 } = options;
   const totalSteps = total('linear', options);
-  return (step) => warmup(step, warmupSteps) ?? Math.max(0, (totalSteps - step) / Math.max(1, totalSteps - warmupSteps));
+  return (step) =>
+    warmup(step, warmupSteps) ?? Math.max(0, (totalSteps - step) / Math.max(1, totalSteps - warmupSteps));
 });
 schedules.register('cosine', (options) => {
   const { warmupSteps = 0, cycles = 0.5 } = options;
@@ -40,7 +46,10 @@ function warmup(step: number, warmupSteps: number): number | null {
 
 function total(name: string, { totalSteps }: ScheduleOptions): number {
   if (totalSteps === undefined || !(totalSteps > 0))
-    throw new TensorloomError('BAD_OPTION', `The schedule '${name}' needs totalSteps, the number of optimizer steps of the training; got ${totalSteps}.`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `The schedule '${name}' needs totalSteps, the number of optimizer steps of the training; got ${totalSteps}.`,
+    );
   return totalSteps;
 }
 
@@ -58,7 +67,10 @@ export class LearningRateSchedule implements Stateful {
   constructor(optimizer: Optimizer, name: string, options: ScheduleOptions = {}) {
     const { warmupSteps = 0 } = options;
     if (!(Number.isInteger(warmupSteps) && warmupSteps >= 0))
-      throw new TensorloomError('BAD_OPTION', `warmupSteps is ${warmupSteps}; it must be a whole number of at least 0.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `warmupSteps is ${warmupSteps}; it must be a whole number of at least 0.`,
+      );
     this.#factor = schedules.get(name)(options);
     this.#optimizer = optimizer;
     this.#baseRates = optimizer.groups.map((group) => group.lr);
@@ -88,10 +100,18 @@ export class LearningRateSchedule implements Stateful {
   /** @throws TensorloomError `BAD_CHECKPOINT` if the state is not one of a schedule of as many groups */
   loadStateDict({ values }: StoredState): void {
     const { steps, baseRates } = values;
-    if (typeof steps !== 'number' || !Array.isArray(baseRates) || baseRates.length !== this.#baseRates.length || !baseRates.every((rate) => typeof rate === 'number'))
-      throw new TensorloomError('BAD_CHECKPOINT', `The stored state is not one of a schedule of ${this.#baseRates.length} parameter groups.`);
+    if (
+      typeof steps !== 'number' ||
+      !Array.isArray(baseRates) ||
+      baseRates.length !== this.#baseRates.length ||
+      !baseRates.every((rate) => typeof rate === 'number')
+    )
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `The stored state is not one of a schedule of ${this.#baseRates.length} parameter groups.`,
+      );
     this.#steps = steps;
-    this.#baseRates.splice(0, Infinity, ...(baseRates as number[]));
+    this.#baseRates.splice(0, Infinity, ...baseRates);
     this.#apply();
   }
 }

@@ -1,7 +1,16 @@
 /** Stochastic gradient descent with momentum, with PyTorch's formulas (which differ from Sutskever et al., 2013, in where lr stands). */
+import { isKernel } from '../autograd/tape.ts';
 import { runKernel } from '../ops/fused-op.ts';
 import { tf } from '../tensors.ts';
-import { checkCommonOptions, Optimizer, parameterGroups, type DenseUpdate, type ParameterGroup, type ParameterGroups, type RowUpdate } from './optimizer.ts';
+import {
+  checkCommonOptions,
+  Optimizer,
+  parameterGroups,
+  type DenseUpdate,
+  type ParameterGroup,
+  type ParameterGroups,
+  type RowUpdate,
+} from './optimizer.ts';
 
 export interface SGDOptions {
   /** Learning rate, default 1e-3. */
@@ -34,7 +43,14 @@ export class SGD extends Optimizer<SGDGroup> {
 
   /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range */
   constructor(parameters: ParameterGroups<SGDOptions>, options: Partial<SGDOptions> = {}) {
-    super(parameterGroups(parameters, options, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false }, check));
+    super(
+      parameterGroups(
+        parameters,
+        options,
+        { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false },
+        check,
+      ),
+    );
     this.momentNames = this.groups.some((group) => group.momentum !== 0) ? ['momentum_buffer'] : [];
   }
 
@@ -42,7 +58,7 @@ export class SGD extends Optimizer<SGDGroup> {
     const attributes = attributesOf(group, step);
     const [momentumBuffer] = state.dense;
     const inputs = { value: parameter.value, gradient, ...(momentumBuffer && { momentumBuffer }) };
-    if (tf.getKernel('SGDStep', tf.getBackend()) !== undefined) {
+    if (isKernel('SGDStep')) {
       runKernel('SGDStep', inputs, attributes);
       return;
     }
@@ -90,7 +106,11 @@ function attributesOf({ lr, momentum, dampening, weightDecay, nesterov }: SGDGro
 
 /** The composite of `SGDStep`: new value and, with momentum, buffer. */
 function sgdStep(
-  { value, gradient, momentumBuffer }: { readonly value: tf.Tensor; readonly gradient: tf.Tensor; readonly momentumBuffer?: tf.Tensor },
+  {
+    value,
+    gradient,
+    momentumBuffer,
+  }: { readonly value: tf.Tensor; readonly gradient: tf.Tensor; readonly momentumBuffer?: tf.Tensor },
   { lr, momentum, dampening, weightDecay, nesterov, step }: Attributes,
 ): tf.Tensor[] {
   return tf.tidy(() => {
@@ -105,7 +125,9 @@ function sgdStep(
 
 function check(options: SGDOptions): string | null {
   const { momentum, dampening, nesterov } = options;
-  if (!(momentum >= 0 && Number.isFinite(momentum))) return `momentum is ${momentum}; it must be a number of at least 0.`;
-  if (nesterov && (momentum === 0 || dampening !== 0)) return `nesterov needs a momentum above 0 and dampening 0; they are ${momentum} and ${dampening}.`;
+  if (!(momentum >= 0 && Number.isFinite(momentum)))
+    return `momentum is ${momentum}; it must be a number of at least 0.`;
+  if (nesterov && (momentum === 0 || dampening !== 0))
+    return `nesterov needs a momentum above 0 and dampening 0; they are ${momentum} and ${dampening}.`;
   return checkCommonOptions(options);
 }

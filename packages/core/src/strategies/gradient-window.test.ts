@@ -3,15 +3,15 @@ import { testBackends, useBackend } from '../autograd/backends.testing.ts';
 import { HostTensor } from '../host-tensor.ts';
 import { Module } from '../modules/module.ts';
 import { Parameter } from '../modules/parameter.ts';
+import { stored } from '../modules/stored.testing.ts';
 import { crossEntropy } from '../ops/cross-entropy.ts';
 import { embeddingLookup } from '../ops/embedding-lookup.ts';
 import { linear } from '../ops/linear.ts';
 import { expectClose, values } from '../ops/reference.testing.ts';
 import { Adam } from '../optimizers/adam.ts';
 import { SGD } from '../optimizers/sgd.ts';
-import type { LossScaler } from '../precision/loss-scaler.ts';
-import type { StateDict, StoredState } from '../stateful.ts';
 import { tf, type Scalar } from '../tensors.ts';
+import { FixedScaler } from './fixed-scaler.testing.ts';
 import { GradientWindow } from './gradient-window.ts';
 
 /** Next-token prediction by a table and a head. */
@@ -20,22 +20,11 @@ class Tiny extends Module {
   readonly head = new Parameter(tf.tensor2d(values(12 * 4, 2), [12, 4]));
 
   forward(ids: number[], labels: number[]): { loss: Scalar; items: number } {
-    return crossEntropy(linear(embeddingLookup(this.table, tf.tensor1d(ids, 'int32')), this.head), tf.tensor1d(labels, 'int32'));
+    return crossEntropy(
+      linear(embeddingLookup(this.table, tf.tensor1d(ids, 'int32')), this.head),
+      tf.tensor1d(labels, 'int32'),
+    );
   }
-}
-
-/** Counts calls; the scale is fixed. */
-class FixedScaler implements LossScaler {
-  readonly updates: boolean[] = [];
-  constructor(readonly scale: number) {}
-  update(finite: boolean): boolean {
-    this.updates.push(finite);
-    return finite;
-  }
-  stateDict(): StateDict {
-    return { tensors: {}, values: {} };
-  }
-  loadStateDict(): void {}
 }
 
 const ids = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3];
@@ -53,37 +42,32 @@ function add(window: GradientWindow, model: Tiny, [from, to]: readonly [number, 
 
 const read = (parameter: Parameter): number[] => [...parameter.value.dataSync()];
 
-function stored({ tensors, values: json }: StateDict): StoredState {
-  const copies = Object.entries(tensors).map(([name, tensor]) => {
-    const data = tensor.dataSync<'float32' | 'int32'>().slice() as Float32Array | Int32Array;
-    return [name, { shape: tensor.shape, read: () => new HostTensor(data, tensor.shape) }] as const;
-  });
-  return { tensors: new Map(copies), values: structuredClone(json) };
-}
-
 describe.each(testBackends())('an accumulation window on %s', (backend) => {
   beforeAll(() => useBackend(backend));
 
-  it.each([1, 1024])('steps as one large batch would, whatever the micro-batches and their masked tokens (loss scale %d)', async (scale) => {
-    const results = [];
-    for (const parts of [wholeBatch, unequal]) {
-      const model = new Tiny();
-      const optimizer = new SGD(model.parameters(), { lr: 0.5 });
-      const window = new GradientWindow(new FixedScaler(scale));
-      for (const part of parts) add(window, model, part);
-      expect(window.items).toBe(7);
-      const result = await window.close(optimizer, {});
-      expect(result).toMatchObject({ closed: true, stepped: true });
-      results.push({ norm: result.gradientNorm as number, table: read(model.table), head: read(model.head) });
-      expect(window.microBatches).toBe(0);
-      expect(model.table.grad).toBeNull();
-      model.dispose();
-    }
-    const [whole, parts] = results as [(typeof results)[0], (typeof results)[0]];
-    expectClose([parts.norm], [whole.norm], 1e-6);
-    expectClose(parts.table, whole.table, 1e-6);
-    expectClose(parts.head, whole.head, 1e-6);
-  });
+  it.each([1, 1024])(
+    'steps as one large batch would, whatever the micro-batches and their masked tokens (loss scale %d)',
+    async (scale) => {
+      const results = [];
+      for (const parts of [wholeBatch, unequal]) {
+        const model = new Tiny();
+        const optimizer = new SGD(model.parameters(), { lr: 0.5 });
+        const window = new GradientWindow(new FixedScaler(scale));
+        for (const part of parts) add(window, model, part);
+        expect(window.items).toBe(7);
+        const result = await window.close(optimizer, {});
+        expect(result).toMatchObject({ closed: true, stepped: true });
+        results.push({ norm: result.gradientNorm as number, table: read(model.table), head: read(model.head) });
+        expect(window.microBatches).toBe(0);
+        expect(model.table.grad).toBeNull();
+        model.dispose();
+      }
+      const [whole, parts] = results as [(typeof results)[0], (typeof results)[0]];
+      expectClose([parts.norm], [whole.norm], 1e-6);
+      expectClose(parts.table, whole.table, 1e-6);
+      expectClose(parts.head, whole.head, 1e-6);
+    },
+  );
 
   it('clips the mean gradient by norm or value, ahead of the step or in it', async () => {
     const run = async (clip: (window: GradientWindow, optimizer: SGD) => Promise<unknown>): Promise<number[]> => {
@@ -100,7 +84,9 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     const norm = (moves: number[]): number => Math.hypot(...moves);
     let found = 0;
     const free = await run((window, optimizer) => window.close(optimizer, {}));
-    const inStep = await run(async (window, optimizer) => (found = (await window.close(optimizer, { clipNorm: 0.1 })).gradientNorm as number));
+    const inStep = await run(
+      async (window, optimizer) => (found = (await window.close(optimizer, { clipNorm: 0.1 })).gradientNorm as number),
+    );
     expectClose([found, norm(inStep)], [norm(free), 0.1], 1e-5);
     let reported = 0;
     const ahead = await run(async (window, optimizer) => {
@@ -110,7 +96,11 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     expectClose(ahead, inStep, 1e-6);
     expectClose([reported], [norm(free)], 1e-5);
     const byValue = await run((window, optimizer) => window.close(optimizer, { clipValue: 0.05 }));
-    expectClose(byValue, free.map((move) => Math.max(-0.05, Math.min(0.05, move))), 1e-6);
+    expectClose(
+      byValue,
+      free.map((move) => Math.max(-0.05, Math.min(0.05, move))),
+      1e-6,
+    );
     const byValueAhead = await run(async (window, optimizer) => {
       await window.clip(optimizer, { clipValue: 0.05 });
       await window.close(optimizer, {});
@@ -215,7 +205,9 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     window.addModule(model);
     expect(window.stateDict()).toEqual({ tensors: {}, values: { items: 0, microBatches: 0 } });
     const foreign = new Map([['0.other', { shape: [1], read: () => new HostTensor(new Float32Array(1), [1]) }]]);
-    expect(() => window.loadStateDict({ tensors: foreign, values: { items: 1, microBatches: 1 } })).toThrow(/unexpected: 0.other/);
+    expect(() => window.loadStateDict({ tensors: foreign, values: { items: 1, microBatches: 1 } })).toThrow(
+      /unexpected: 0.other/,
+    );
     model.dispose();
   });
 
@@ -223,7 +215,9 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     const model = new Tiny();
     const optimizer = new SGD(model.parameters(), { lr: 1 });
     const window = new GradientWindow(new FixedScaler(1));
-    await expect(window.close(optimizer, { clipNorm: 1, clipValue: 1 })).rejects.toThrow(/both clipNorm 1 and clipValue 1/);
+    await expect(window.close(optimizer, { clipNorm: 1, clipValue: 1 })).rejects.toThrow(
+      /both clipNorm 1 and clipValue 1/,
+    );
     await expect(window.close(optimizer, { clipNorm: -1 })).rejects.toThrow(/clipNorm is -1/);
     expect(() => window.add(model, () => model.forward([1], [2]), -1)).toThrow(/-1 items/);
     expect(window.microBatches).toBe(0);
@@ -245,4 +239,3 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     model.dispose();
   });
 });
-

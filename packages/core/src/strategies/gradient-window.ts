@@ -1,16 +1,16 @@
 /** An accumulation window: gradients as sums over items, finished (divided, unscaled, checked) once when it closes. */
 import { accumulateGradient } from '../autograd/accumulate.ts';
 import { backward, type LossOutput } from '../autograd/backward.ts';
-import { RowSparse } from '../autograd/row-sparse.ts';
 import { TensorloomError } from '../errors.ts';
 import type { Module } from '../modules/module.ts';
-import type { Gradient, Parameter } from '../modules/parameter.ts';
+import type { Parameter } from '../modules/parameter.ts';
 import { clipFactor, clipGradientValues, gradientNorm, scaleGradients } from '../optimizers/gradients.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import type { LossScaler } from '../precision/loss-scaler.ts';
 import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import type { ClipOptions, StepOptions, StepResult } from './strategy.ts';
+import { readGradients, storeGradients } from './window-state.ts';
 
 /**
  * Sums the gradients of `parameters` over all ranks in place, and returns the number of items of all ranks. Called once
@@ -61,7 +61,12 @@ export class GradientWindow implements Stateful {
    * Forward and backward of one micro-batch. The number of items is `items`, else that of the output, else 1.
    * @throws TensorloomError `BAD_OPTION` if it is not a whole number of at least 0, and what `backward` throws
    */
-  add<T extends LossOutput>(module: Module, compute: () => T, items?: number, onParameterReady?: (parameter: Parameter) => void): T {
+  add<T extends LossOutput>(
+    module: Module,
+    compute: () => T,
+    items?: number,
+    onParameterReady?: (parameter: Parameter) => void,
+  ): T {
     if (this.#isOver) this.#empty();
     let counted = 0;
     const output = backward(compute, {
@@ -69,7 +74,10 @@ export class GradientWindow implements Stateful {
       seed: (result) => {
         counted = items ?? (result instanceof tf.Tensor ? 1 : (result.items ?? 1));
         if (!Number.isInteger(counted) || counted < 0)
-          throw new TensorloomError('BAD_OPTION', `A micro-batch has ${counted} items; it must be a whole number of at least 0.`);
+          throw new TensorloomError(
+            'BAD_OPTION',
+            `A micro-batch has ${counted} items; it must be a whole number of at least 0.`,
+          );
         return counted * this.lossScaler.scale;
       },
       ...(onParameterReady && { onParameterReady }),
@@ -83,7 +91,11 @@ export class GradientWindow implements Stateful {
    * Finishes the gradients of `optimizer` (once): reduces, divides, unscales.
    * @returns their global norm, which is not finite if any of them is not
    */
-  async #finish(optimizer: Optimizer, normType: number, factorFor: (norm: number) => number = () => 1): Promise<number> {
+  async #finish(
+    optimizer: Optimizer,
+    normType: number,
+    factorFor: (norm: number) => number = () => 1,
+  ): Promise<number> {
     const { parameters } = optimizer;
     if (this.#finished.has(optimizer)) {
       const norm = gradientNorm(parameters, normType);
@@ -106,9 +118,14 @@ export class GradientWindow implements Stateful {
    */
   async clip(optimizer: Optimizer, { clipNorm, clipValue, normType = 2 }: ClipOptions): Promise<number> {
     if ((clipNorm === undefined) === (clipValue === undefined))
-      throw new TensorloomError('BAD_OPTION', `clipGradients takes either clipNorm or clipValue; got ${clipNorm === undefined ? 'neither' : 'both'}.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `clipGradients takes either clipNorm or clipValue; got ${clipNorm === undefined ? 'neither' : 'both'}.`,
+      );
     checkLimits({ clipNorm, clipValue });
-    const norm = await this.#finish(optimizer, normType, (found) => (clipNorm === undefined ? 1 : clipFactor(found, clipNorm)));
+    const norm = await this.#finish(optimizer, normType, (found) =>
+      clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
+    );
     if (clipValue !== undefined && Number.isFinite(norm)) clipGradientValues(optimizer.parameters, clipValue);
     return norm;
   }
@@ -119,10 +136,15 @@ export class GradientWindow implements Stateful {
    */
   async close(optimizer: Optimizer, { clipNorm, clipValue, discard = false }: StepOptions): Promise<StepResult> {
     if (clipNorm !== undefined && clipValue !== undefined)
-      throw new TensorloomError('CONFLICTING_OPTIONS', `A step clips by norm or by value; got both clipNorm ${clipNorm} and clipValue ${clipValue}.`);
+      throw new TensorloomError(
+        'CONFLICTING_OPTIONS',
+        `A step clips by norm or by value; got both clipNorm ${clipNorm} and clipValue ${clipValue}.`,
+      );
     checkLimits({ clipNorm, clipValue });
     if (this.#microBatches === 0 || this.#closedFor.has(optimizer)) return { closed: false, stepped: false };
-    const norm = await this.#finish(optimizer, 2, (found) => (clipNorm === undefined ? 1 : clipFactor(found, clipNorm)));
+    const norm = await this.#finish(optimizer, 2, (found) =>
+      clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
+    );
     const stepped = this.lossScaler.update(Number.isFinite(norm)) && Number.isFinite(norm) && !discard;
     if (stepped) {
       if (clipValue !== undefined) clipGradientValues(optimizer.parameters, clipValue);
@@ -145,16 +167,8 @@ export class GradientWindow implements Stateful {
    */
   stateDict(): StateDict {
     this.#dropSnapshot();
-    const tensors: Record<string, Tensor> = {};
-    if (this.microBatches > 0)
-      for (const [name, { grad }] of this.#named()) {
-        if (grad instanceof RowSparse) {
-          const indices = tf.keep(tf.tensor1d(grad.indices, 'int32'));
-          this.#snapshot.push(indices);
-          tensors[`${name}.indices`] = indices;
-          tensors[`${name}.rows`] = grad.rows;
-        } else if (grad !== null) tensors[name] = grad;
-      }
+    const { tensors, made } = this.microBatches > 0 ? storeGradients(this.#named()) : { tensors: {}, made: [] };
+    this.#snapshot = made;
     return { tensors, values: { items: this.items, microBatches: this.microBatches } };
   }
 
@@ -162,34 +176,18 @@ export class GradientWindow implements Stateful {
    * Replaces the window and the modules' gradients.
    * @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then
    */
-  loadStateDict({ tensors, values }: StoredState): void {
-    const { items, microBatches } = values;
-    const named = new Map(this.#named());
-    const problems: string[] = [];
-    if (typeof items !== 'number' || typeof microBatches !== 'number') problems.push('its counts are missing');
-    const gradients: [Parameter, () => Gradient][] = [];
-    for (const [key, stored] of tensors) {
-      if (key.endsWith('.indices')) continue;
-      const table = key.endsWith('.rows') ? key.slice(0, -'.rows'.length) : null;
-      const indices = table === null ? undefined : tensors.get(`${table}.indices`);
-      const parameter = named.get(indices === undefined ? key : (table as string));
-      const expected = indices === undefined ? parameter?.shape : [indices.shape[0] as number, ...(parameter?.shape.slice(1) ?? [])];
-      if (parameter === undefined) problems.push(`unexpected: ${key} (set up the modules before loading)`);
-      else if (!tf.util.arraysEqual([...stored.shape], [...(expected ?? [])])) problems.push(`shape of ${key}: stored [${stored.shape.join(', ')}], expected [${expected?.join(', ')}]`);
-      else
-        gradients.push([
-          parameter,
-          () => {
-            const values = tf.tensor(stored.read().data, [...stored.shape], 'float32');
-            return indices === undefined ? values : new RowSparse(indices.read().data as Int32Array, values, parameter.shape[0] as number);
-          },
-        ]);
-    }
-    if (problems.length > 0) throw new TensorloomError('BAD_CHECKPOINT', `The stored accumulation window does not fit:\n  ${problems.join('\n  ')}`);
+  loadStateDict(state: StoredState): void {
+    const { items, microBatches } = state.values;
+    if (typeof items !== 'number' || typeof microBatches !== 'number')
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        'The stored accumulation window has no counts of items and micro-batches.',
+      );
+    const gradients = readGradients(state, this.#named());
     this.discard();
     for (const [parameter, create] of gradients) accumulateGradient(parameter, create());
-    this.#items = items as number;
-    this.#microBatches = microBatches as number;
+    this.#items = items;
+    this.#microBatches = microBatches;
   }
 
   get #isOver(): boolean {
@@ -208,13 +206,18 @@ export class GradientWindow implements Stateful {
     this.#snapshot = [];
   }
 
-  *#named(): Generator<[string, Parameter]> {
-    for (const [i, module] of this.#modules.entries()) for (const [name, parameter] of module.namedParameters()) yield [`${i}.${name}`, parameter];
+  /** Parameters of all modules by the number of the module and their name. */
+  #named(): Map<string, Parameter> {
+    return new Map(
+      this.#modules.flatMap((module, i) =>
+        [...module.namedParameters()].map(([name, parameter]) => [`${i}.${name}`, parameter]),
+      ),
+    );
   }
 }
 
 function checkLimits(limits: Readonly<Record<string, number | undefined>>): void {
   for (const [name, limit] of Object.entries(limits))
-    if (limit !== undefined && !(limit >= 0)) throw new TensorloomError('BAD_OPTION', `${name} is ${limit}; it must be at least 0.`);
+    if (limit !== undefined && !(limit >= 0))
+      throw new TensorloomError('BAD_OPTION', `${name} is ${limit}; it must be at least 0.`);
 }
-

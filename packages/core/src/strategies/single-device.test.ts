@@ -29,13 +29,19 @@ const context = (worldSize = 1): StrategyContext =>
     },
   }) as unknown as StrategyContext;
 
-function create(accumulate?: number): { strategy: SingleDeviceStrategy; model: Line; optimizer: SGD; micro: (target: number, endOfEpoch?: boolean) => void } {
+function create(accumulate?: number): {
+  strategy: SingleDeviceStrategy;
+  model: Line;
+  optimizer: SGD;
+  micro: (target: number, endOfEpoch?: boolean) => void;
+} {
   const strategy = new SingleDeviceStrategy(accumulate === undefined ? 'single' : 'accumulate', accumulate);
   strategy.setup(context());
   const model = new Line();
   strategy.setupModule(model);
   const optimizer = new SGD(model.parameters(), { lr: 0.25 });
-  const micro = (target: number, endOfEpoch = false): void => strategy.backward(model, () => model.forward(target), { endOfEpoch }).dispose();
+  const micro = (target: number, endOfEpoch = false): void =>
+    strategy.backward(model, () => model.forward(target), { endOfEpoch }).dispose();
   return { strategy, model, optimizer, micro };
 }
 
@@ -97,7 +103,9 @@ describe('the strategy for a single device', () => {
     const { tensors, values } = strategy.stateDict();
     expect(Object.keys(tensors)).toEqual(['0.slope']);
     const state = { tensors: new Map(), values } as StoredState;
-    expect(() => create(4).strategy.loadStateDict(state)).toThrow(/open window of 3 micro-batches, but accumulate is 4/);
+    expect(() => create(4).strategy.loadStateDict(state)).toThrow(
+      /open window of 3 micro-batches, but accumulate is 4/,
+    );
     const resumed = create(3);
     resumed.strategy.loadStateDict(state);
     resumed.micro(1);

@@ -31,13 +31,19 @@ export class SingleDeviceStrategy implements Strategy {
     readonly accumulate = 1,
   ) {
     if (!(Number.isInteger(accumulate) && accumulate >= 1))
-      throw new TensorloomError('BAD_OPTION', `accumulate is ${accumulate}; it must be a whole number of micro-batches, at least 1.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `accumulate is ${accumulate}; it must be a whole number of micro-batches, at least 1.`,
+      );
   }
 
   setup(context: StrategyContext): void {
     const { worldSize } = context.processGroup;
     if (worldSize !== 1)
-      throw new TensorloomError('CONFLICTING_OPTIONS', `Strategy '${this.name}' runs on one device, but there are ${worldSize} ranks. Set devices to 1, or choose a strategy for several.`);
+      throw new TensorloomError(
+        'CONFLICTING_OPTIONS',
+        `Strategy '${this.name}' runs on one device, but there are ${worldSize} ranks. Set devices to 1, or choose a strategy for several.`,
+      );
     this.#context = context;
     this.#window = new GradientWindow(context.precision.lossScaler);
   }
@@ -101,7 +107,8 @@ export class SingleDeviceStrategy implements Strategy {
   }
 
   get #open(): GradientWindow {
-    if (this.#window === null) throw new TensorloomError('NOT_LAUNCHED', `Strategy '${this.name}' is not set up; launch Fabric first.`);
+    if (this.#window === null)
+      throw new TensorloomError('NOT_LAUNCHED', `Strategy '${this.name}' is not set up; launch Fabric first.`);
     return this.#window;
   }
 }
@@ -110,7 +117,10 @@ export class SingleDeviceStrategy implements Strategy {
 export function refuseUnknownOptions(strategy: string, given: StrategyOptions, known: readonly string[]): void {
   for (const option of Object.keys(given))
     if (!known.includes(option))
-      throw new TensorloomError('BAD_OPTION', `Strategy '${strategy}' has no option '${option}'. It has ${known.length === 0 ? 'none' : known.join(', ')}.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `Strategy '${strategy}' has no option '${option}'. It has ${known.length === 0 ? 'none' : known.join(', ')}.`,
+      );
 }
 
 strategies.register('single', {
