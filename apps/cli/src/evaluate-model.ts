@@ -69,7 +69,7 @@ function pickModelOptions(recorded: PartialRunConfig): PartialRunConfig {
 }
 
 function defined(options: { [K in keyof PartialRunConfig]?: PartialRunConfig[K] | undefined }): PartialRunConfig {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as PartialRunConfig;
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 /** Label 1 of the model must be label 1 of the data. Models without names (LABEL_0, …) are taken to agree. */

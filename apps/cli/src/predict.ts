@@ -1,6 +1,6 @@
 /** `tensorloom predict`: label and probability of texts. */
 import { createInterface } from 'node:readline';
-import { HostTensor, tf, toDevice } from '@tensorloom/core';
+import { tf, toDevice, type HostTensor } from '@tensorloom/core';
 import { textCollator } from '@tensorloom/data';
 import type { PartialRunConfig } from './config/schema.ts';
 import { UsageError } from './errors.ts';

@@ -25,7 +25,7 @@ export function validateOptions(raw: Readonly<Record<string, unknown>>, origin: 
     if (key in options) throw new UsageError(`Option '${flagName(key)}' is given twice in ${origin}.`);
     options[key] = validateOption(key, value, origin);
   }
-  return options as PartialRunConfig;
+  return options;
 }
 
 function validateOption(key: OptionKey, value: unknown, origin: string): unknown {

@@ -86,6 +86,6 @@ export function readRecordedConfig(folder: RunFolder): RecordedConfig {
     throw new UsageError(`${folder.configJson} is not the configuration of a run: it has no 'options'.`);
   return {
     options: validateOptions(options as Record<string, unknown>, folder.configJson),
-    origins: (origins ?? {}) as RecordedConfig['origins'],
+    origins: origins ?? {},
   };
 }
