@@ -17,7 +17,13 @@ export { embeddingLookup } from './ops/embedding-lookup.ts';
 export { crossEntropy, type CrossEntropy } from './ops/cross-entropy.ts';
 export { binaryCrossEntropyWithLogits, meanSquaredError } from './ops/losses.ts';
 export { dropout, type SeedSource } from './ops/dropout.ts';
-export { Optimizer, type DenseUpdate, type ParameterGroup, type ParameterGroups, type RowUpdate } from './optimizers/optimizer.ts';
+export {
+  Optimizer,
+  type DenseUpdate,
+  type ParameterGroup,
+  type ParameterGroups,
+  type RowUpdate,
+} from './optimizers/optimizer.ts';
 export { Adam, AdamW, type AdamGroup, type AdamOptions } from './optimizers/adam.ts';
 export { SGD, type SGDGroup, type SGDOptions } from './optimizers/sgd.ts';
 export { LearningRateSchedule, schedules, type ScheduleFactor, type ScheduleOptions } from './optimizers/schedules.ts';
@@ -28,12 +34,23 @@ export { Mean, Perplexity } from './metrics/mean.ts';
 export { GradientWindow, type Reduction } from './strategies/gradient-window.ts';
 export { refuseUnknownOptions, SingleDeviceStrategy } from './strategies/single-device.ts';
 
-export { accelerators, type Accelerator, type AcceleratorEntry, type FloatStorage, type MemoryStatistics } from './accelerators/accelerator.ts';
+export {
+  accelerators,
+  type Accelerator,
+  type AcceleratorEntry,
+  type FloatStorage,
+  type MemoryStatistics,
+} from './accelerators/accelerator.ts';
 export { selectAccelerator, acceleratorsByPriority, type AcceleratorSelection } from './accelerators/select.ts';
 export { precisions, type Precision, type PrecisionFactory } from './precision/precision.ts';
 export { checkPair, describePairs, precisionName, selectPrecision } from './precision/select.ts';
 export { withActivationStorage } from './precision/activation-storage.ts';
-export { DynamicLossScaler, NoLossScaler, type DynamicLossScalerOptions, type LossScaler } from './precision/loss-scaler.ts';
+export {
+  DynamicLossScaler,
+  NoLossScaler,
+  type DynamicLossScalerOptions,
+  type LossScaler,
+} from './precision/loss-scaler.ts';
 export { TruePrecision } from './precision/true.ts';
 export { MixedPrecision } from './precision/mixed.ts';
 export type { CollectiveArray, ProcessGroup, ReduceOp } from './distributed/process-group.ts';
@@ -51,13 +68,24 @@ export {
   type StrategyOptions,
 } from './strategies/strategy.ts';
 export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';
-export { writeFileAtomically, writeFolderAtomically, removeLeftovers, type ByteSink, type WrittenFile } from './checkpoints/atomic-write.ts';
+export {
+  writeFileAtomically,
+  writeFolderAtomically,
+  removeLeftovers,
+  type ByteSink,
+  type WrittenFile,
+} from './checkpoints/atomic-write.ts';
 export type { CheckpointContent, CheckpointIO, OpenedCheckpoint } from './checkpoints/checkpoint-io.ts';
 export { completeCheckpoints, newestCompleteCheckpoint, pruneCheckpoints } from './checkpoints/retention.ts';
 export { CheckpointFolderIO, isCompleteCheckpoint } from './checkpoints/checkpoint-folder.ts';
 export { RandomGenerator, globalRandom, seedEverything } from './random.ts';
 
-export { Fabric, type LoadCheckpointOptions, type SetUpDataLoaderOptions, type SetUpOptimizers } from './fabric/fabric.ts';
+export {
+  Fabric,
+  type LoadCheckpointOptions,
+  type SetUpDataLoaderOptions,
+  type SetUpOptimizers,
+} from './fabric/fabric.ts';
 export type { FabricOptions } from './fabric/options.ts';
 export type { Plugin } from './fabric/plugins.ts';
 export { unwrapModule, type FabricModule } from './fabric/fabric-module.ts';
@@ -69,6 +97,11 @@ export type { CheckpointState, SaveFilter } from './fabric/checkpointing.ts';
 export type { Gathered, Reducible } from './fabric/collectives.ts';
 export type { Logger } from './loggers/logger.ts';
 export { CsvLogger, type CsvLoggerOptions } from './loggers/csv-logger.ts';
-export { Throughput, type ThroughputOptions, type ThroughputRates, type ThroughputSample } from './throughput/throughput.ts';
+export {
+  Throughput,
+  type ThroughputOptions,
+  type ThroughputRates,
+  type ThroughputSample,
+} from './throughput/throughput.ts';
 export { ThroughputMonitor, type BatchWork, type ThroughputMonitorOptions } from './throughput/throughput-monitor.ts';
 export type { Callback } from './callbacks/callback.ts';

@@ -19,7 +19,14 @@ function normalCdf(x: number): number {
 
 describe('RandomGenerator', () => {
   it('gives the same numbers for the same seed and others for another seed or stream', () => {
-    const draw = (seed: number, stream?: number) => Array.from({ length: 8 }, ((random) => () => random.uniform())(new RandomGenerator(seed, stream)));
+    const draw = (seed: number, stream?: number) =>
+      Array.from(
+        { length: 8 },
+        (
+          (random) => () =>
+            random.uniform()
+        )(new RandomGenerator(seed, stream)),
+      );
     expect(draw(123)).toEqual(draw(123));
     expect(draw(123)).not.toEqual(draw(124));
     expect(draw(123, 0)).not.toEqual(draw(123, 1));
@@ -49,7 +56,8 @@ describe('RandomGenerator', () => {
     const bins = [0, 0, 0];
     for (let i = 0; i < 30_000; i++) bins[random.integer(3)]!++;
     for (const count of bins) expect(Math.abs(count - 10_000)).toBeLessThan(500);
-    for (const bad of [0, -1, 1.5, Number.NaN, 2 ** 32 + 1]) expect(() => random.integer(bad)).toThrow(/integer from 1 to 2\^32/);
+    for (const bad of [0, -1, 1.5, Number.NaN, 2 ** 32 + 1])
+      expect(() => random.integer(bad)).toThrow(/integer from 1 to 2\^32/);
   });
 
   it('fills with normal numbers: moments, tails and distribution function', () => {
@@ -106,7 +114,8 @@ describe('RandomGenerator', () => {
   });
 
   it('refuses a state that is not its own', () => {
-    const load = (values: Record<string, never>) => () => new RandomGenerator(0).loadStateDict({ tensors: new Map(), values });
+    const load = (values: Record<string, never>) => () =>
+      new RandomGenerator(0).loadStateDict({ tensors: new Map(), values });
     expect(load({})).toThrow(expect.objectContaining({ code: 'BAD_CHECKPOINT' }));
   });
 
@@ -118,7 +127,8 @@ describe('RandomGenerator', () => {
   });
 
   it('refuses seeds that are not integers', () => {
-    for (const bad of [1.5, Number.NaN, Infinity]) expect(() => new RandomGenerator(bad)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
+    for (const bad of [1.5, Number.NaN, Infinity])
+      expect(() => new RandomGenerator(bad)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
   });
 });
 

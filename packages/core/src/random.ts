@@ -36,7 +36,10 @@ export class RandomGenerator implements Stateful {
    */
   integer(maxExclusive: number): number {
     if (!Number.isInteger(maxExclusive) || maxExclusive < 1 || maxExclusive > 2 ** 32)
-      throw new TensorloomError('BAD_OPTION', `integer(maxExclusive) takes an integer from 1 to 2^32; got ${maxExclusive}.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `integer(maxExclusive) takes an integer from 1 to 2^32; got ${maxExclusive}.`,
+      );
     const limit = Math.floor(2 ** 32 / maxExclusive) * maxExclusive;
     let drawn = this.#source.next() >>> 0;
     while (drawn >= limit) drawn = this.#source.next() >>> 0;
@@ -81,8 +84,16 @@ export class RandomGenerator implements Stateful {
   /** @throws TensorloomError `BAD_CHECKPOINT` if the state is not one of this generator */
   loadStateDict({ values }: StoredState): void {
     const { state } = values;
-    if (values['algorithm'] !== algorithm || !Array.isArray(state) || state.length !== 4 || !state.every(Number.isInteger))
-      throw new TensorloomError('BAD_CHECKPOINT', `The stored random state is not one of ${algorithm}: ${JSON.stringify(values)}.`);
+    if (
+      values['algorithm'] !== algorithm ||
+      !Array.isArray(state) ||
+      state.length !== 4 ||
+      !state.every(Number.isInteger)
+    )
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `The stored random state is not one of ${algorithm}: ${JSON.stringify(values)}.`,
+      );
     this.#source = xoroshiro128plusFromState(state as number[]);
   }
 }
@@ -94,7 +105,9 @@ const boundaries = ziggurat();
 /** Value of one unit of a layer's 23-bit magnitude. */
 const layerScale = Float64Array.from({ length: 256 }, (_, i) => boundaries[i]! * 2 ** -23);
 /** Magnitudes below this one lie under the curve for certain. */
-const layerAccept = Float64Array.from({ length: 256 }, (_, i) => Math.floor((boundaries[i + 1]! / boundaries[i]!) * 2 ** 23));
+const layerAccept = Float64Array.from({ length: 256 }, (_, i) =>
+  Math.floor((boundaries[i + 1]! / boundaries[i]!) * 2 ** 23),
+);
 /** Height of the curve at each boundary. */
 const layerDensity = boundaries.map((x) => Math.exp(-0.5 * x * x));
 
@@ -136,7 +149,8 @@ function edge(state: Int32Array, layer: number, inside: number): number {
       continue;
     }
     const bottom = layerDensity[candidateLayer]!;
-    if (bottom + open(state) * (layerDensity[candidateLayer + 1]! - bottom) < Math.exp(-0.5 * candidate * candidate)) return candidate;
+    if (bottom + open(state) * (layerDensity[candidateLayer + 1]! - bottom) < Math.exp(-0.5 * candidate * candidate))
+      return candidate;
     // Rejected: draw again. The sign is independent, so the caller's still holds.
     const bits = step(state);
     candidateLayer = bits & 0xff;
@@ -147,7 +161,8 @@ function edge(state: Int32Array, layer: number, inside: number): number {
 
 function seeded(seed: number, stream: number): JumpableRandomGenerator {
   for (const [name, value] of Object.entries({ seed, stream }))
-    if (!Number.isSafeInteger(value)) throw new TensorloomError('BAD_OPTION', `A random ${name} is an integer; got ${value}.`);
+    if (!Number.isSafeInteger(value))
+      throw new TensorloomError('BAD_OPTION', `A random ${name} is an integer; got ${value}.`);
   const words = (value: number) => [value | 0, Math.floor(value / 2 ** 32) | 0];
   return mixed([...words(seed), ...words(stream)]);
 }
@@ -199,7 +214,8 @@ export function globalRandom(): RandomGenerator {
  */
 export function seedEverything(seed?: number, stream = 0): number {
   const fromEnvironment = process.env['TENSORLOOM_SEED'];
-  const chosen = seed ?? (fromEnvironment === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(fromEnvironment));
+  const chosen =
+    seed ?? (fromEnvironment === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(fromEnvironment));
   shared.reseed(chosen, stream);
   process.env['TENSORLOOM_SEED'] = String(chosen);
   return chosen;

@@ -14,7 +14,12 @@ it("the README's example runs as it stands and prints what it says", async () =>
   const folder = mkdtempSync(join(packageFolder, '.readme-'));
   try {
     writeFileSync(join(folder, 'example.mts'), block);
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--conditions=@tensorloom/source', '--import', 'tsx', join(folder, 'example.mts')]);
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [
+      '--conditions=@tensorloom/source',
+      '--import',
+      'tsx',
+      join(folder, 'example.mts'),
+    ]);
     expect(stderr).toBe('');
     expect(stdout.trim()).toBe(expected);
   } finally {

@@ -10,3 +10,7 @@ tf.enableProdMode();
 export { tf };
 export type Tensor = tf.Tensor;
 export type Scalar = tf.Scalar;
+
+export function isTensor(value: unknown): value is Tensor {
+  return value instanceof tf.Tensor;
+}

@@ -50,11 +50,16 @@ describe('selectAccelerator', () => {
   });
 
   it('lists what exists for an unknown name and suggests the nearest', async () => {
-    await expect(selectAccelerator('tensorflw')).rejects.toThrow(/Unknown accelerator 'tensorflw'. Did you mean 'tensorflow'\? Known: .*cpu.*wasm.*tensorflow/);
+    await expect(selectAccelerator('tensorflw')).rejects.toThrow(
+      /Unknown accelerator 'tensorflw'. Did you mean 'tensorflow'\? Known: .*cpu.*wasm.*tensorflow/,
+    );
   });
 
   it('refuses what was asked for and cannot be used, with the reason', async () => {
-    await expect(selectAccelerator(fake('own', 'no such card.'))).rejects.toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('no such card') });
+    await expect(selectAccelerator(fake('own', 'no such card.'))).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('no such card'),
+    });
   });
 
   it('auto takes the highest priority that is there and says what it passed over', async () => {
@@ -68,6 +73,9 @@ describe('selectAccelerator', () => {
   });
 
   it('auto passes over accelerators without the storage that the precision needs', async () => {
-    await expect(selectAccelerator('auto', ['float64'])).rejects.toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('cpu: it does not store float64') });
+    await expect(selectAccelerator('auto', ['float64'])).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('cpu: it does not store float64'),
+    });
   });
 });

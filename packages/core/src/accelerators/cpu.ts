@@ -18,7 +18,8 @@ export class CpuAccelerator implements Accelerator {
 
   /** @throws TensorloomError `UNSUPPORTED` if tfjs refuses its own backend */
   async activate(): Promise<void> {
-    if (!(await tf.setBackend('cpu'))) throw new TensorloomError('UNSUPPORTED', "tfjs could not activate its backend 'cpu'.");
+    if (!(await tf.setBackend('cpu')))
+      throw new TensorloomError('UNSUPPORTED', "tfjs could not activate its backend 'cpu'.");
   }
 
   describe(): string {

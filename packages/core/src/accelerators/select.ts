@@ -19,11 +19,15 @@ export interface AcceleratorSelection {
  * @throws UnknownNameError listing what exists
  * @throws TensorloomError `UNSUPPORTED` if the one asked for (or, for `auto`, every one) cannot be used, with the reasons
  */
-export async function selectAccelerator(nameOrInstance: string | Accelerator, storages: readonly FloatStorage[] = []): Promise<AcceleratorSelection> {
+export async function selectAccelerator(
+  nameOrInstance: string | Accelerator,
+  storages: readonly FloatStorage[] = [],
+): Promise<AcceleratorSelection> {
   if (nameOrInstance !== 'auto') {
     const accelerator = typeof nameOrInstance === 'string' ? accelerators.get(nameOrInstance).create() : nameOrInstance;
     const reason = await accelerator.unavailable();
-    if (reason !== null) throw new TensorloomError('UNSUPPORTED', `Accelerator '${accelerator.name}' cannot be used: ${reason}`);
+    if (reason !== null)
+      throw new TensorloomError('UNSUPPORTED', `Accelerator '${accelerator.name}' cannot be used: ${reason}`);
     return { accelerator, automatic: false, skipped: [] };
   }
   const skipped: { name: string; reason: string }[] = [];

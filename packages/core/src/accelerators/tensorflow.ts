@@ -45,8 +45,10 @@ export class TensorflowAccelerator implements Accelerator {
   /** `threads` counts for the first activation of a process only; later ones keep what libtensorflow was loaded with. */
   async activate({ threads }: { readonly threads?: number } = {}): Promise<void> {
     const failure = await this.#load(threads);
-    if (failure !== null) throw new TensorloomError('UNSUPPORTED', `Accelerator 'tensorflow' cannot be used: ${failure}`);
-    if (!(await tf.setBackend('tensorflow'))) throw new TensorloomError('UNSUPPORTED', "tfjs could not activate its backend 'tensorflow'.");
+    if (failure !== null)
+      throw new TensorloomError('UNSUPPORTED', `Accelerator 'tensorflow' cannot be used: ${failure}`);
+    if (!(await tf.setBackend('tensorflow')))
+      throw new TensorloomError('UNSUPPORTED', "tfjs could not activate its backend 'tensorflow'.");
   }
 
   describe(): string {
@@ -91,7 +93,9 @@ async function load(threads: number | undefined): Promise<Loaded | { failure: st
       return { package: name, threads: threads ?? threadsFromEnvironment(), notes };
     } catch (error) {
       if (before) await tf.setBackend(before);
-      notes.push(`${name} is installed but its binding does not load: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`);
+      notes.push(
+        `${name} is installed but its binding does not load: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`,
+      );
     }
   }
   if (notes.length > 0) return { failure: `${notes.join('; ')}. Rebuild it with \`npm run setup:tensorflow\`.` };
@@ -121,7 +125,9 @@ function whyAbsent(name: string): string | null {
     return `${name} is not installed`;
   }
   const library = join(folder, 'lib');
-  const built = existsSync(library) && readdirSync(library).some((version) => existsSync(join(library, version, 'tfjs_binding.node')));
+  const built =
+    existsSync(library) &&
+    readdirSync(library).some((version) => existsSync(join(library, version, 'tfjs_binding.node')));
   return built ? null : `${name} is installed without its native binding`;
 }
 

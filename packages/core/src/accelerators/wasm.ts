@@ -28,7 +28,8 @@ export class WasmAccelerator implements Accelerator {
   async activate(): Promise<void> {
     const failure = await this.unavailable();
     if (failure !== null) throw new TensorloomError('UNSUPPORTED', `Accelerator 'wasm' cannot be used: ${failure}`);
-    if (!(await tf.setBackend('wasm'))) throw new TensorloomError('UNSUPPORTED', "tfjs could not activate its backend 'wasm'.");
+    if (!(await tf.setBackend('wasm')))
+      throw new TensorloomError('UNSUPPORTED', "tfjs could not activate its backend 'wasm'.");
     this.#simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT').then(Boolean);
   }
 

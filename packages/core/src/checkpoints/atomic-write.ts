@@ -74,7 +74,10 @@ export async function writeSynced(
  * the new one is whole; should the process die between the two renames, `recoverFolder` puts the older one back.
  * @throws TensorloomError `IO` for failures of the file system; errors of `fill` pass through
  */
-export async function writeFolderAtomically(folder: string, fill: (temporaryFolder: string) => Promise<void>): Promise<void> {
+export async function writeFolderAtomically(
+  folder: string,
+  fill: (temporaryFolder: string) => Promise<void>,
+): Promise<void> {
   const target = resolve(folder);
   const parent = dirname(target);
   const temporary = join(parent, temporaryName(basename(target)));
@@ -148,7 +151,8 @@ function isAlive(pid: number): boolean {
 
 async function writeFully(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   let written = 0;
-  while (written < chunk.byteLength) written += (await handle.write(chunk, written, chunk.byteLength - written)).bytesWritten;
+  while (written < chunk.byteLength)
+    written += (await handle.write(chunk, written, chunk.byteLength - written)).bytesWritten;
 }
 
 async function syncFolder(folder: string): Promise<void> {
@@ -178,6 +182,8 @@ async function explained<T>(path: string, run: () => Promise<T>): Promise<T> {
     const code = (error as NodeJS.ErrnoException).code;
     if (error instanceof TensorloomError || code === undefined || !/^E[A-Z0-9]+$/.test(code)) throw error;
     const cause = causes[code] ?? (error as Error).message;
-    throw new TensorloomError('IO', `Cannot write ${path}: ${cause} (${code}). What was there before is unchanged.`, { cause: error });
+    throw new TensorloomError('IO', `Cannot write ${path}: ${cause} (${code}). What was there before is unchanged.`, {
+      cause: error,
+    });
   }
 }

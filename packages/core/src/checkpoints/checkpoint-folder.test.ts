@@ -1,4 +1,16 @@
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
@@ -20,7 +32,10 @@ beforeEach(() => {
 
 const io = new CheckpointFolderIO();
 const content = (value: number): CheckpointContent => ({
-  statefuls: { model: { tensors: { weight: tf.tensor1d([value, 2]), bias: tf.scalar(3) }, values: { note: 'x' } }, schedule: { tensors: {}, values: { step: value } } },
+  statefuls: {
+    model: { tensors: { weight: tf.tensor1d([value, 2]), bias: tf.scalar(3) }, values: { note: 'x' } },
+    schedule: { tensors: {}, values: { step: value } },
+  },
   values: { epoch: value },
 });
 const leftovers = (): string[] => readdirSync(folder).filter((name) => name.startsWith('.'));
@@ -33,7 +48,14 @@ async function weightOf(path: string): Promise<number> {
 describe('a checkpoint folder', () => {
   it('gives back tensors and values to the last bit, with numbers that JSON has no word for', async () => {
     const path = join(folder, 'checkpoint');
-    const values = { best: Infinity, worst: -Infinity, nothing: Number.NaN, zero: -0, tenth: 0.1, list: [1, null, 'a', { b: true }] };
+    const values = {
+      best: Infinity,
+      worst: -Infinity,
+      nothing: Number.NaN,
+      zero: -0,
+      tenth: 0.1,
+      list: [1, null, 'a', { b: true }],
+    };
     await io.saveCheckpoint(path, { ...content(1), values });
     const opened = await io.openCheckpoint(path);
     expect(opened.values).toEqual(values);
@@ -55,10 +77,18 @@ describe('a checkpoint folder', () => {
   it('refuses values and names that it cannot hold, and leaves nothing', async () => {
     const path = join(folder, 'checkpoint');
     const save = (values: unknown) => io.saveCheckpoint(path, { statefuls: {}, values: values as never });
-    await expect(save({ a: { b: [() => 1] } })).rejects.toMatchObject({ code: 'MISUSE', message: expect.stringMatching(/state\.a\.b\[0\] is function/) });
-    await expect(save({ when: new Date() })).rejects.toMatchObject({ code: 'MISUSE', message: expect.stringMatching(/state\.when is a Date/) });
+    await expect(save({ a: { b: [() => 1] } })).rejects.toMatchObject({
+      code: 'MISUSE',
+      message: expect.stringMatching(/state\.a\.b\[0\] is function/),
+    });
+    await expect(save({ when: new Date() })).rejects.toMatchObject({
+      code: 'MISUSE',
+      message: expect.stringMatching(/state\.when is a Date/),
+    });
     await expect(save({ big: 1n })).rejects.toMatchObject({ code: 'MISUSE' });
-    await expect(io.saveCheckpoint(path, { statefuls: { '../outside': content(1).statefuls['model']! }, values: {} })).rejects.toMatchObject({ code: 'MISUSE' });
+    await expect(
+      io.saveCheckpoint(path, { statefuls: { '../outside': content(1).statefuls['model']! }, values: {} }),
+    ).rejects.toMatchObject({ code: 'MISUSE' });
     expect(readdirSync(folder)).toEqual([]);
   });
 
@@ -70,10 +100,14 @@ describe('a checkpoint folder', () => {
       rmSync(copy, { recursive: true, force: true });
       cpSync(path, copy, { recursive: true });
       damage(copy);
-      await expect(io.openCheckpoint(copy)).rejects.toMatchObject({ code: 'BAD_CHECKPOINT', message: expect.stringMatching(message) });
+      await expect(io.openCheckpoint(copy)).rejects.toMatchObject({
+        code: 'BAD_CHECKPOINT',
+        message: expect.stringMatching(message),
+      });
       expect(await isCompleteCheckpoint(copy, true)).toBe(false);
     };
-    const edit = (copy: string, change: (text: string) => string): void => writeFileSync(join(copy, 'state.json'), change(readFileSync(join(copy, 'state.json'), 'utf8')));
+    const edit = (copy: string, change: (text: string) => string): void =>
+      writeFileSync(join(copy, 'state.json'), change(readFileSync(join(copy, 'state.json'), 'utf8')));
     const flip = (file: string): void => {
       const bytes = readFileSync(file);
       bytes[bytes.length - 1]! ^= 1;
@@ -86,7 +120,10 @@ describe('a checkpoint folder', () => {
     await damaged((copy) => flip(join(copy, 'model.safetensors')), /does not match its checksum/);
     await damaged((copy) => truncateSync(join(copy, 'state.json'), 100), /not JSON/);
     await damaged((copy) => edit(copy, (text) => text.replace('"epoch": 1', '"epoch": 2')), /changed or damaged/);
-    await damaged((copy) => edit(copy, (text) => text.replace('"formatVersion": 1', '"formatVersion": 99')), /format version 99.*newer release/);
+    await damaged(
+      (copy) => edit(copy, (text) => text.replace('"formatVersion": 1', '"formatVersion": 99')),
+      /format version 99.*newer release/,
+    );
     await damaged((copy) => edit(copy, () => '{"formatVersion":1}'), /unexpected form/);
   });
 });
@@ -118,7 +155,9 @@ describe('writing atomically', () => {
     await io.saveCheckpoint(path, content(1));
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
     const bad = { ...tf.scalar(1), shape: [1], dtype: 'float32', data: () => Promise.reject(full) } as never;
-    await expect(io.saveCheckpoint(path, { statefuls: { model: { tensors: { bad }, values: {} } }, values: {} })).rejects.toMatchObject({
+    await expect(
+      io.saveCheckpoint(path, { statefuls: { model: { tensors: { bad }, values: {} } }, values: {} }),
+    ).rejects.toMatchObject({
       code: 'IO',
       message: expect.stringMatching(/disk is full.*ENOSPC.*unchanged/),
     });
@@ -128,7 +167,10 @@ describe('writing atomically', () => {
 
   it('a path that cannot be written says so', async () => {
     writeFileSync(join(folder, 'file'), '');
-    await expect(io.saveCheckpoint(join(folder, 'file', 'checkpoint'), content(1))).rejects.toMatchObject({ code: 'IO', message: expect.stringMatching(/is a file, not a folder|EEXIST/) });
+    await expect(io.saveCheckpoint(join(folder, 'file', 'checkpoint'), content(1))).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringMatching(/is a file, not a folder|EEXIST/),
+    });
   });
 
   it('a process that died between the two renames of a replacement loses nothing', async () => {

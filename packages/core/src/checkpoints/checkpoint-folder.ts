@@ -34,13 +34,16 @@ export class CheckpointFolderIO implements CheckpointIO {
    */
   async saveCheckpoint(folder: string, content: CheckpointContent): Promise<void> {
     const values = encodeJson(content.values, 'state') as JsonObject;
-    const encoded = Object.entries(content.statefuls).map(([key, state]) => [key, state.tensors, encodeJson(state.values, key) as JsonObject] as const);
+    const encoded = Object.entries(content.statefuls).map(
+      ([key, state]) => [key, state.tensors, encodeJson(state.values, key) as JsonObject] as const,
+    );
     await writeFolderAtomically(folder, async (temporary) => {
       const files: StateJson['files'] = {};
       const statefuls: StateJson['statefuls'] = {};
       for (const [key, tensors, own] of encoded) {
         const file = Object.keys(tensors).length > 0 ? `${fileName(key)}.safetensors` : null;
-        if (file !== null) files[file] = await writeSynced(join(temporary, file), (sink) => streamSafetensors(sink, tensors));
+        if (file !== null)
+          files[file] = await writeSynced(join(temporary, file), (sink) => streamSafetensors(sink, tensors));
         statefuls[key] = { file, values: own };
       }
       const body = { format: 'tensorloom-checkpoint' as const, formatVersion, files, statefuls, values };
@@ -58,9 +61,9 @@ export class CheckpointFolderIO implements CheckpointIO {
     await Promise.all(Object.entries(state.files).map(([file, record]) => checkFile(join(folder, file), record)));
     const statefuls = Object.entries(state.statefuls).map(([key, { file, values }]): [string, StoredState] => {
       const tensors = file === null ? new Map<string, StoredTensor>() : lazyTensors(join(folder, file));
-      return [key, { tensors, values: decodeJsonObject(values as JsonObject) }];
+      return [key, { tensors, values: decodeJsonObject(values) }];
     });
-    return { statefuls: new Map(statefuls), values: decodeJsonObject(state.values as JsonObject) };
+    return { statefuls: new Map(statefuls), values: decodeJsonObject(state.values) };
   }
 
   async removeCheckpoint(folder: string): Promise<void> {
@@ -84,7 +87,8 @@ export async function isCompleteCheckpoint(folder: string, thorough = false): Pr
 
 async function readState(folder: string): Promise<StateJson> {
   const path = join(resolve(folder), stateFile);
-  const bad = (what: string, cause?: unknown) => new TensorloomError('BAD_CHECKPOINT', `${folder} is not a complete checkpoint: ${what}.`, { cause });
+  const bad = (what: string, cause?: unknown) =>
+    new TensorloomError('BAD_CHECKPOINT', `${folder} is not a complete checkpoint: ${what}.`, { cause });
   if (!existsSync(folder)) throw bad('there is no such folder');
   if (!existsSync(path)) throw bad(`it has no ${stateFile}`);
   let json: unknown;
@@ -97,14 +101,18 @@ async function readState(folder: string): Promise<StateJson> {
   if (typeof version === 'number' && version > formatVersion)
     throw bad(`it is of format version ${version}, this release reads up to ${formatVersion}; use a newer release`);
   const parsed = stateSchema.safeParse(json);
-  if (!parsed.success) throw bad(`${stateFile} has an unexpected form (${parsed.error.issues.map((issue) => issue.path.join('.') || issue.message).join(', ')})`);
+  if (!parsed.success)
+    throw bad(
+      `${stateFile} has an unexpected form (${parsed.error.issues.map((issue) => issue.path.join('.') || issue.message).join(', ')})`,
+    );
   const { sha256, ...body } = parsed.data;
   if (sha256 !== digest(body)) throw bad(`${stateFile} does not match its checksum: it was changed or damaged`);
   return parsed.data;
 }
 
 async function checkFile(path: string, record: z.infer<typeof fileRecord>): Promise<void> {
-  const bad = (what: string) => new TensorloomError('BAD_CHECKPOINT', `The checkpoint is damaged: ${path} ${what}. Use another checkpoint.`);
+  const bad = (what: string) =>
+    new TensorloomError('BAD_CHECKPOINT', `The checkpoint is damaged: ${path} ${what}. Use another checkpoint.`);
   if (!existsSync(path)) throw bad('is missing');
   const { size } = await stat(path);
   if (size !== record.bytes) throw bad(`has ${size} bytes instead of ${record.bytes}`);
@@ -131,19 +139,24 @@ function lazyTensors(path: string): Map<string, StoredTensor> {
 
 /** Of the canonical form: members in sorted order. */
 function digest(body: Omit<StateJson, 'sha256'>): string {
-  return createHash('sha256').update(canonical(body as unknown as Json)).digest('hex');
+  return createHash('sha256').update(canonical(body)).digest('hex');
 }
 
 function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  const members = Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key] as Json)}`);
+  const members = Object.keys(value)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${canonical(value[key] as Json)}`);
   return `{${members.join(',')}}`;
 }
 
 /** Keys become file names: anything that could leave the folder is refused. */
 function fileName(key: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(key))
-    throw new TensorloomError('MISUSE', `'${key}' cannot name a file of a checkpoint: use letters, digits, '.', '_' and '-'.`);
+    throw new TensorloomError(
+      'MISUSE',
+      `'${key}' cannot name a file of a checkpoint: use letters, digits, '.', '_' and '-'.`,
+    );
   return key;
 }

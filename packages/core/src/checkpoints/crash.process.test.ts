@@ -23,7 +23,9 @@ function newFolder(): string {
 /** Starts a writer, kills it with SIGKILL `delayMs` after its `saves`-th checkpoint, and returns the last number it told. */
 async function killedWriter(path: string, saves: number, delayMs: number): Promise<number> {
   const script = fileURLToPath(new URL('./writer.testing.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--conditions=@tensorloom/source', '--import', 'tsx', script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--conditions=@tensorloom/source', '--import', 'tsx', script, path], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let last = 0;
   let timer: NodeJS.Timeout | undefined;
   child.stdout.on('data', (chunk: Buffer) => {
@@ -36,18 +38,22 @@ async function killedWriter(path: string, saves: number, delayMs: number): Promi
 }
 
 describe('a process killed with SIGKILL while saving', () => {
-  it.each([0, 3, 7, 12, 18])('leaves a whole checkpoint, the newest told or a later one (%d ms after a save)', async (delayMs) => {
-    const folder = newFolder();
-    const path = join(folder, 'last');
-    const told = await killedWriter(path, 2, delayMs);
-    expect(await newestCompleteCheckpoint(folder)).toBe(path);
-    const { statefuls, values } = await io.openCheckpoint(path);
-    expect(values['number']).toBeGreaterThanOrEqual(told);
-    for (const tensor of statefuls.get('model')!.tensors.values()) expect(new Set(tensor.read().data)).toEqual(new Set([values['number']]));
-    // The next save works in spite of what the dead process left.
-    await io.saveCheckpoint(path, { statefuls: {}, values: { number: -1 } });
-    expect((await io.openCheckpoint(path)).values).toEqual({ number: -1 });
-  });
+  it.each([0, 3, 7, 12, 18])(
+    'leaves a whole checkpoint, the newest told or a later one (%d ms after a save)',
+    async (delayMs) => {
+      const folder = newFolder();
+      const path = join(folder, 'last');
+      const told = await killedWriter(path, 2, delayMs);
+      expect(await newestCompleteCheckpoint(folder)).toBe(path);
+      const { statefuls, values } = await io.openCheckpoint(path);
+      expect(values['number']).toBeGreaterThanOrEqual(told);
+      for (const tensor of statefuls.get('model')!.tensors.values())
+        expect(new Set(tensor.read().data)).toEqual(new Set([values['number']]));
+      // The next save works in spite of what the dead process left.
+      await io.saveCheckpoint(path, { statefuls: {}, values: { number: -1 } });
+      expect((await io.openCheckpoint(path)).values).toEqual({ number: -1 });
+    },
+  );
 });
 
 describe('a disk that is really full', () => {
@@ -57,14 +63,22 @@ describe('a disk that is really full', () => {
     try {
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', mountPoint], { stdio: 'ignore' });
     } catch {
-      console.log('a small tmpfs cannot be mounted here (not root?): the full disk is tested by an injected error only');
+      console.log(
+        'a small tmpfs cannot be mounted here (not root?): the full disk is tested by an injected error only',
+      );
       skip();
     }
     try {
       const path = join(mountPoint, 'last');
-      const content = (size: number) => ({ statefuls: { model: { tensors: { weight: tf.ones([size]) }, values: {} } }, values: {} });
+      const content = (size: number) => ({
+        statefuls: { model: { tensors: { weight: tf.ones([size]) }, values: {} } },
+        values: {},
+      });
       await io.saveCheckpoint(path, content(100_000));
-      await expect(io.saveCheckpoint(path, content(200_000))).rejects.toMatchObject({ code: 'IO', message: expect.stringMatching(/disk is full.*ENOSPC/) });
+      await expect(io.saveCheckpoint(path, content(200_000))).rejects.toMatchObject({
+        code: 'IO',
+        message: expect.stringMatching(/disk is full.*ENOSPC/),
+      });
       expect((await io.openCheckpoint(path)).statefuls.get('model')!.tensors.get('weight')!.shape).toEqual([100_000]);
       expect(readdirSync(mountPoint)).toEqual(['last']);
     } finally {

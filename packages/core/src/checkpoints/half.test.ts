@@ -13,7 +13,11 @@ describe('float16', () => {
       const [low, high] = [float16ToNumber(bits), float16ToNumber(bits + 1)];
       const middle = (low + high) / 2;
       const above = middle + (high - low) / 8;
-      return roundToFloat16(middle) !== (bits % 2 === 0 ? low : high) || roundToFloat16(above) !== high || roundToFloat16(-above) !== -high;
+      return (
+        roundToFloat16(middle) !== (bits % 2 === 0 ? low : high) ||
+        roundToFloat16(above) !== high ||
+        roundToFloat16(-above) !== -high
+      );
     });
     expect(wrong).toEqual([]);
   });

@@ -33,7 +33,7 @@ export function roundToBfloat16(value: number): number {
   if (!Number.isFinite(value)) return value;
   float[0] = value;
   bits[0] = ((bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000) >>> 0;
-  return float[0]!;
+  return float[0];
 }
 
 function roundToEven(value: number): number {

@@ -11,14 +11,27 @@ const mark = '$number';
  */
 export function encodeJson(value: unknown, where: string): Json {
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
-  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0) ? value : { [mark]: Object.is(value, -0) ? '-0' : String(value) };
+  if (typeof value === 'number')
+    return Number.isFinite(value) && !Object.is(value, -0)
+      ? value
+      : { [mark]: Object.is(value, -0) ? '-0' : String(value) };
   if (Array.isArray(value)) return value.map((entry, index) => encodeJson(entry, `${where}[${index}]`));
-  if (typeof value === 'object' && (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)) {
+  if (
+    typeof value === 'object' &&
+    (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)
+  ) {
     if (mark in value) throw new TensorloomError('MISUSE', `${where} has a key '${mark}', which is reserved.`);
-    return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined).map(([key, entry]) => [key, encodeJson(entry, `${where}.${key}`)]));
+    return Object.fromEntries(
+      Object.entries(value)
+        .filter(([, entry]) => entry !== undefined)
+        .map(([key, entry]) => [key, encodeJson(entry, `${where}.${key}`)]),
+    );
   }
   const shown = typeof value === 'object' ? `a ${value.constructor.name}` : typeof value;
-  throw new TensorloomError('MISUSE', `${where} is ${shown}, which a checkpoint cannot hold: give JSON values, or an object with stateDict and loadStateDict.`);
+  throw new TensorloomError(
+    'MISUSE',
+    `${where} is ${shown}, which a checkpoint cannot hold: give JSON values, or an object with stateDict and loadStateDict.`,
+  );
 }
 
 /** Undoes `encodeJson`. */

@@ -18,7 +18,11 @@ export async function completeCheckpoints(folder: string): Promise<string[]> {
     const path = join(folder, entry.name);
     if (!entry.isDirectory() || isTemporaryName(entry.name) || !(await isCompleteCheckpoint(path))) continue;
     const number = /(\d+)(?!.*\d)/.exec(entry.name)?.[1];
-    found.push({ path, number: number === undefined ? -1 : Number(number), time: (await stat(join(path, 'state.json'))).mtimeMs });
+    found.push({
+      path,
+      number: number === undefined ? -1 : Number(number),
+      time: (await stat(join(path, 'state.json'))).mtimeMs,
+    });
   }
   found.sort((a, b) => b.number - a.number || b.time - a.time);
   return found.map(({ path }) => path);
@@ -35,7 +39,8 @@ export async function newestCompleteCheckpoint(folder: string): Promise<string |
  * @throws TensorloomError `BAD_OPTION` unless `keep` is a whole number of at least 1
  */
 export async function pruneCheckpoints(folder: string, keep: number): Promise<string[]> {
-  if (!Number.isInteger(keep) || keep < 1) throw new TensorloomError('BAD_OPTION', `pruneCheckpoints keeps at least 1 checkpoint; got ${keep}.`);
+  if (!Number.isInteger(keep) || keep < 1)
+    throw new TensorloomError('BAD_OPTION', `pruneCheckpoints keeps at least 1 checkpoint; got ${keep}.`);
   const surplus = (await completeCheckpoints(folder)).slice(keep);
   for (const path of surplus) await rm(path, { recursive: true, force: true });
   if (existsSync(folder)) await removeLeftovers(folder);

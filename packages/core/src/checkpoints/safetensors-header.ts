@@ -75,7 +75,8 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
 type Fail = (what: string) => never;
 
 function checkMetadata(value: unknown, fail: Fail): Record<string, string> {
-  if (!isRecord(value) || !Object.values(value).every((entry) => typeof entry === 'string')) fail('__metadata__ is not a map of strings');
+  if (!isRecord(value) || !Object.values(value).every((entry) => typeof entry === 'string'))
+    fail('__metadata__ is not a map of strings');
   return Object.fromEntries(Object.entries(value as Record<string, string>));
 }
 
@@ -87,13 +88,16 @@ function checkEntry(name: string, value: unknown, dataBytes: number, fail: Fail)
   if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype))
     return fail(`'${name}' has dtype ${JSON.stringify(dtype)}; known are ${Object.keys(dtypeBytes).join(', ')}`);
   if (!Array.isArray(shape) || !shape.every(isSize)) return fail(`the shape of '${name}' is not a list of sizes`);
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) return fail(`the data_offsets of '${name}' are not two offsets`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
+    return fail(`the data_offsets of '${name}' are not two offsets`);
   const [begin, end] = offsets as [number, number];
   if (begin > end) fail(`the data_offsets of '${name}' end before they begin ([${begin}, ${end}])`);
   if (end > dataBytes) fail(`'${name}' ends at byte ${end} of ${dataBytes}: the file is truncated or its header lies`);
   const needed = (shape as number[]).reduce((product, n) => product * n, dtypeBytes[dtype] as number);
   if (needed !== end - begin)
-    fail(`'${name}' of shape [${shape.join(', ')}] and dtype ${dtype} takes ${needed} bytes, but data_offsets give ${end - begin}`);
+    fail(
+      `'${name}' of shape [${shape.join(', ')}] and dtype ${dtype} takes ${needed} bytes, but data_offsets give ${end - begin}`,
+    );
   return { dtype, shape: [...(shape as number[])], begin, end };
 }
 
@@ -103,7 +107,8 @@ function checkLayout(tensors: ReadonlyMap<string, TensorEntry>, dataBytes: numbe
   let previous = '';
   const ordered = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   for (const [name, { begin, end }] of ordered) {
-    if (begin < position) fail(`'${name}' overlaps '${previous}' (it begins at byte ${begin}, the other ends at ${position})`);
+    if (begin < position)
+      fail(`'${name}' overlaps '${previous}' (it begins at byte ${begin}, the other ends at ${position})`);
     if (begin > position) fail(`there is a gap of ${begin - position} bytes before '${name}'`);
     position = end;
     previous = name;
@@ -112,7 +117,10 @@ function checkLayout(tensors: ReadonlyMap<string, TensorEntry>, dataBytes: numbe
 }
 
 /** Header bytes with the 8-byte length prefix, padded with spaces so that data begin at a multiple of 8. */
-export function makeHeader(entries: Iterable<readonly [string, TensorEntry]>, metadata: Readonly<Record<string, string>>): Uint8Array {
+export function makeHeader(
+  entries: Iterable<readonly [string, TensorEntry]>,
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array {
   // Joined by hand: objects would reorder names that look like array indices.
   const members: string[] = [];
   if (Object.keys(metadata).length > 0) members.push(`"__metadata__":${JSON.stringify(metadata)}`);

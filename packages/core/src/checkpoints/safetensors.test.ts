@@ -1,4 +1,14 @@
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -23,10 +33,16 @@ function file(header: string | Uint8Array, data: Uint8Array = new Uint8Array(0),
   return path;
 }
 
-const entry = (dtype: string, shape: number[], begin: number, end: number) => ({ dtype, shape, data_offsets: [begin, end] });
+const entry = (dtype: string, shape: number[], begin: number, end: number) => ({
+  dtype,
+  shape,
+  data_offsets: [begin, end],
+});
 
 function refused(path: string, message: RegExp): void {
-  expect(() => openSafetensors(path)).toThrow(expect.objectContaining({ code: 'BAD_FILE', message: expect.stringMatching(message) }));
+  expect(() => openSafetensors(path)).toThrow(
+    expect.objectContaining({ code: 'BAD_FILE', message: expect.stringMatching(message) }),
+  );
 }
 
 function read(path: string, name: string): HostTensor {
@@ -42,14 +58,21 @@ describe('writing', () => {
   it('round-trips tensors and metadata to the last bit', async () => {
     const path = newPath();
     const values = [0, -0, 1.5, -3.4e38, 1e-45, Infinity, -Infinity, Number.NaN];
-    const tensors = { 'b.weight': tf.tensor2d(values, [2, 4]), a: tf.tensor1d([1, -2147483648], 'int32'), flag: tf.tensor1d([1, 0, 1], 'bool'), scalar: tf.scalar(2) };
+    const tensors = {
+      'b.weight': tf.tensor2d(values, [2, 4]),
+      a: tf.tensor1d([1, -2147483648], 'int32'),
+      flag: tf.tensor1d([1, 0, 1], 'bool'),
+      scalar: tf.scalar(2),
+    };
     await writeSafetensors(path, tensors, { format: 'pt' });
     const opened = openSafetensors(path);
     expect(opened.metadata).toEqual({ format: 'pt' });
     expect([...opened.tensors.keys()]).toEqual(['b.weight', 'scalar', 'a', 'flag']);
     const weight = opened.tensors.get('b.weight')!;
     expect([weight.dtype, weight.shape]).toEqual(['F32', [2, 4]]);
-    expect([...weight.read().data].map((x, i) => Object.is(x, Math.fround(values[i]!)))).toEqual(values.map(() => true));
+    expect([...weight.read().data].map((x, i) => Object.is(x, Math.fround(values[i]!)))).toEqual(
+      values.map(() => true),
+    );
     expect([...opened.tensors.get('a')!.read().data]).toEqual([1, -2147483648]);
     expect([...opened.tensors.get('flag')!.read().data]).toEqual([1, 0, 1]);
     expect(opened.tensors.get('scalar')!.shape).toEqual([]);
@@ -59,20 +82,34 @@ describe('writing', () => {
   it('lays files out as the reference implementation does', async () => {
     // Its order is by dtype, then name; its header is padded with spaces to a multiple of 8.
     const path = newPath();
-    await writeSafetensors(path, { a: new HostTensor(Int32Array.of(7), [1]), b: new HostTensor(Float32Array.of(1, 2), [2]) }, { format: 'pt' });
+    await writeSafetensors(
+      path,
+      { a: new HostTensor(Int32Array.of(7), [1]), b: new HostTensor(Float32Array.of(1, 2), [2]) },
+      { format: 'pt' },
+    );
     const bytes = readFileSync(path);
     const length = Number(bytes.readBigUInt64LE(0));
     expect(length % 8).toBe(0);
-    expect(bytes.subarray(8, 8 + length).toString().trimEnd()).toBe(
+    expect(
+      bytes
+        .subarray(8, 8 + length)
+        .toString()
+        .trimEnd(),
+    ).toBe(
       '{"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"I32","shape":[1],"data_offsets":[8,12]}}',
     );
-    expect([...new Float32Array(bytes.buffer.slice(bytes.byteOffset + 8 + length, bytes.byteOffset + 16 + length))]).toEqual([1, 2]);
+    expect([
+      ...new Float32Array(bytes.buffer.slice(bytes.byteOffset + 8 + length, bytes.byteOffset + 16 + length)),
+    ]).toEqual([1, 2]);
   });
 
   it('keeps any name, also those that JavaScript objects treat in their own way', async () => {
     const path = newPath();
     const names = ['10', '9', '__proto__', 'ä"\\', ''];
-    await writeSafetensors(path, Object.fromEntries(names.map((name) => [name, new HostTensor(Float32Array.of(name.length), [1])])));
+    await writeSafetensors(
+      path,
+      Object.fromEntries(names.map((name) => [name, new HostTensor(Float32Array.of(name.length), [1])])),
+    );
     const opened = openSafetensors(path);
     expect(new Set(opened.tensors.keys())).toEqual(new Set(names));
     opened.close();
@@ -88,19 +125,31 @@ describe('writing', () => {
   it('round-trips any set of shapes', async () => {
     const shape = fc.array(fc.nat({ max: 4 }), { maxLength: 4 });
     await fc.assert(
-      fc.asyncProperty(fc.dictionary(fc.string({ minLength: 1 }).filter((name) => !name.startsWith('__')), shape), async (shapes) => {
-        const path = newPath();
-        const tensors = Object.fromEntries(
-          Object.entries(shapes).map(([name, dimensions]) => [name, new HostTensor(Float32Array.from({ length: dimensions.reduce((a, b) => a * b, 1) }, (_, i) => i), dimensions)]),
-        );
-        await writeSafetensors(path, tensors);
-        const opened = openSafetensors(path);
-        for (const [name, { data, shape: own }] of Object.entries(tensors)) {
-          expect(opened.tensors.get(name)!.shape).toEqual(own);
-          expect(opened.tensors.get(name)!.read().data).toEqual(data);
-        }
-        opened.close();
-      }),
+      fc.asyncProperty(
+        fc.dictionary(
+          fc.string({ minLength: 1 }).filter((name) => !name.startsWith('__')),
+          shape,
+        ),
+        async (shapes) => {
+          const path = newPath();
+          const tensors = Object.fromEntries(
+            Object.entries(shapes).map(([name, dimensions]) => [
+              name,
+              new HostTensor(
+                Float32Array.from({ length: dimensions.reduce((a, b) => a * b, 1) }, (_, i) => i),
+                dimensions,
+              ),
+            ]),
+          );
+          await writeSafetensors(path, tensors);
+          const opened = openSafetensors(path);
+          for (const [name, { data, shape: own }] of Object.entries(tensors)) {
+            expect(opened.tensors.get(name)!.shape).toEqual(own);
+            expect(opened.tensors.get(name)!.read().data).toEqual(data);
+          }
+          opened.close();
+        },
+      ),
       { numRuns: 30 },
     );
   });
@@ -116,29 +165,92 @@ describe('reading other dtypes', () => {
   it('converts F16, BF16 and F64 to float32', () => {
     const halves = [0x0000, 0x8000, 0x3c00, 0xc000, 0x7bff, 0x0001, 0x03ff, 0x7c00, 0xfc00, 0x7e00];
     const path = one('F16', 2, (view) => halves.forEach((half, i) => view.setUint16(2 * i, half, true)), halves.length);
-    expect([...read(path, 'x').data]).toEqual([0, -0, 1, -2, 65504, 2 ** -24, Math.fround(1023 * 2 ** -24), Infinity, -Infinity, Number.NaN]);
-    const brain = one('BF16', 2, (view) => [0x3f80, 0xc049, 0x7f80, 0x0001].forEach((half, i) => view.setUint16(2 * i, half, true)), 4);
+    expect([...read(path, 'x').data]).toEqual([
+      0,
+      -0,
+      1,
+      -2,
+      65504,
+      2 ** -24,
+      Math.fround(1023 * 2 ** -24),
+      Infinity,
+      -Infinity,
+      Number.NaN,
+    ]);
+    const brain = one(
+      'BF16',
+      2,
+      (view) => [0x3f80, 0xc049, 0x7f80, 0x0001].forEach((half, i) => view.setUint16(2 * i, half, true)),
+      4,
+    );
     expect([...read(brain, 'x').data]).toEqual([1, -3.140625, Infinity, Math.fround(9.183549615799121e-41)]);
-    expect([...read(one('F64', 8, (view) => view.setFloat64(0, Math.PI, true)), 'x').data]).toEqual([Math.fround(Math.PI)]);
+    expect([
+      ...read(
+        one('F64', 8, (view) => view.setFloat64(0, Math.PI, true)),
+        'x',
+      ).data,
+    ]).toEqual([Math.fround(Math.PI)]);
   });
 
   it('converts integers and booleans to int32, and refuses what does not fit', () => {
-    expect(read(one('I64', 8, (view) => view.setBigInt64(0, -5n, true)), 'x')).toMatchObject({ dtype: 'int32', data: Int32Array.of(-5) });
-    expect([...read(one('U8', 1, (view) => view.setUint8(0, 255)), 'x').data]).toEqual([255]);
-    expect([...read(one('I8', 1, (view) => view.setInt8(0, -1)), 'x').data]).toEqual([-1]);
-    expect([...read(one('BOOL', 1, (view) => view.setUint8(0, 1)), 'x').data]).toEqual([1]);
-    expect([...read(one('U16', 2, (view) => view.setUint16(0, 65535, true)), 'x').data]).toEqual([65535]);
-    expect(() => read(one('I64', 8, (view) => view.setBigInt64(0, 2n ** 31n, true)), 'x')).toThrow(/'x' holds 2147483648, which does not fit into int32/);
-    expect(() => read(one('U64', 8, (view) => view.setBigUint64(0, 2n ** 64n - 1n, true)), 'x')).toThrow(/does not fit/);
+    expect(
+      read(
+        one('I64', 8, (view) => view.setBigInt64(0, -5n, true)),
+        'x',
+      ),
+    ).toMatchObject({ dtype: 'int32', data: Int32Array.of(-5) });
+    expect([
+      ...read(
+        one('U8', 1, (view) => view.setUint8(0, 255)),
+        'x',
+      ).data,
+    ]).toEqual([255]);
+    expect([
+      ...read(
+        one('I8', 1, (view) => view.setInt8(0, -1)),
+        'x',
+      ).data,
+    ]).toEqual([-1]);
+    expect([
+      ...read(
+        one('BOOL', 1, (view) => view.setUint8(0, 1)),
+        'x',
+      ).data,
+    ]).toEqual([1]);
+    expect([
+      ...read(
+        one('U16', 2, (view) => view.setUint16(0, 65535, true)),
+        'x',
+      ).data,
+    ]).toEqual([65535]);
+    expect(() =>
+      read(
+        one('I64', 8, (view) => view.setBigInt64(0, 2n ** 31n, true)),
+        'x',
+      ),
+    ).toThrow(/'x' holds 2147483648, which does not fit into int32/);
+    expect(() =>
+      read(
+        one('U64', 8, (view) => view.setBigUint64(0, 2n ** 64n - 1n, true)),
+        'x',
+      ),
+    ).toThrow(/does not fit/);
   });
 
   it('says which dtype it cannot read', () => {
-    expect(() => read(one('F8_E4M3', 1, () => {}), 'x')).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', message: expect.stringMatching(/F8_E4M3/) }));
+    expect(() =>
+      read(
+        one('F8_E4M3', 1, () => {}),
+        'x',
+      ),
+    ).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', message: expect.stringMatching(/F8_E4M3/) }));
   });
 
   it('reads behind 2 GB', () => {
     const begin = 2 ** 31 + 12;
-    const header = new TextEncoder().encode(JSON.stringify({ hole: entry('F32', [begin / 4], 0, begin), x: entry('F32', [2], begin, begin + 8) }));
+    const header = new TextEncoder().encode(
+      JSON.stringify({ hole: entry('F32', [begin / 4], 0, begin), x: entry('F32', [2], begin, begin + 8) }),
+    );
     const path = newPath();
     const descriptor = openSync(path, 'w');
     const prefix = new Uint8Array(8);
@@ -161,7 +273,9 @@ describe('refusing bad files', () => {
     refused(path, /5 bytes, fewer than the 8/);
     refused(file('{}', four, 50n), /claims 50 bytes, but only 6 follow/);
     refused(file(JSON.stringify({ x: entry('F32', [2], 0, 8) }), four), /ends at byte 8 of 4: the file is truncated/);
-    expect(() => openSafetensors(join(folder, 'absent'))).toThrow(expect.objectContaining({ code: 'IO', message: expect.stringMatching(/does not exist/) }));
+    expect(() => openSafetensors(join(folder, 'absent'))).toThrow(
+      expect.objectContaining({ code: 'IO', message: expect.stringMatching(/does not exist/) }),
+    );
   });
 
   it('whose header is huge, before memory is taken for it', () => {
@@ -197,13 +311,19 @@ describe('refusing bad files', () => {
 
   it('whose tensors overlap, leave gaps, or leave bytes over', () => {
     const eight = new Uint8Array(8);
-    refused(file(JSON.stringify({ a: entry('F32', [2], 0, 8), b: entry('F32', [1], 4, 8) }), eight), /'b' overlaps 'a'/);
+    refused(
+      file(JSON.stringify({ a: entry('F32', [2], 0, 8), b: entry('F32', [1], 4, 8) }), eight),
+      /'b' overlaps 'a'/,
+    );
     refused(file(JSON.stringify({ a: entry('F32', [1], 4, 8) }), eight), /gap of 4 bytes before 'a'/);
     refused(file(JSON.stringify({ a: entry('F32', [1], 0, 4) }), eight), /4 bytes at its end belong to no tensor/);
   });
 
   it('whose shape and dtype do not fit the bytes', () => {
-    refused(file(JSON.stringify({ x: entry('F32', [2], 0, 4) }), four), /\[2\] and dtype F32 takes 8 bytes, but data_offsets give 4/);
+    refused(
+      file(JSON.stringify({ x: entry('F32', [2], 0, 4) }), four),
+      /\[2\] and dtype F32 takes 8 bytes, but data_offsets give 4/,
+    );
     refused(file(JSON.stringify({ x: entry('F32', [-1], 0, 4) }), four), /shape of 'x'/);
     refused(file(JSON.stringify({ x: entry('F32', [2 ** 40, 2 ** 40], 0, 4) }), four), /takes 4.*e\+24 bytes/);
   });

@@ -69,7 +69,10 @@ export async function streamSafetensors(
   tensors: Readonly<Record<string, Tensor | HostTensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const ordered = Object.entries(tensors).sort(([nameA, a], [nameB, b]) => rank(nameA, a) - rank(nameB, b) || Buffer.compare(Buffer.from(nameA), Buffer.from(nameB)));
+  const ordered = Object.entries(tensors).sort(
+    ([nameA, a], [nameB, b]) =>
+      rank(nameA, a) - rank(nameB, b) || Buffer.compare(Buffer.from(nameA), Buffer.from(nameB)),
+  );
   let position = 0;
   const entries = ordered.map(([name, tensor]): [string, TensorEntry] => {
     const dtype = storedDtype(name, tensor);
@@ -90,8 +93,13 @@ const dtypeOrder = ['F32', 'I32', 'BOOL'];
 
 function storedDtype(name: string, tensor: Tensor | HostTensor): string {
   const dtype = storedDtypes[tensor.dtype];
-  if (dtype === undefined) throw new TensorloomError('BAD_OPTION', `Tensor '${name}' is ${tensor.dtype}; safetensors files hold float32, int32 and bool.`);
-  if (name === '__metadata__') throw new TensorloomError('BAD_OPTION', `'__metadata__' is reserved in safetensors files; rename the tensor.`);
+  if (dtype === undefined)
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `Tensor '${name}' is ${tensor.dtype}; safetensors files hold float32, int32 and bool.`,
+    );
+  if (name === '__metadata__')
+    throw new TensorloomError('BAD_OPTION', `'__metadata__' is reserved in safetensors files; rename the tensor.`);
   return dtype;
 }
 
@@ -104,7 +112,9 @@ function openForReading(path: string): number {
     return openSync(path, 'r');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new TensorloomError('IO', code === 'ENOENT' ? `${path} does not exist.` : `Cannot open ${path}: ${message}`, { cause: error });
+    throw new TensorloomError('IO', code === 'ENOENT' ? `${path} does not exist.` : `Cannot open ${path}: ${message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -114,8 +124,12 @@ function headerLength(descriptor: number, fileBytes: number, path: string): numb
   const prefix = new Uint8Array(8);
   readFully(descriptor, prefix, 0, path);
   const length = new DataView(prefix.buffer).getBigUint64(0, true);
-  if (length > BigInt(maxHeaderBytes)) throw bad(`its header claims ${length} bytes, more than the ${maxHeaderBytes} allowed`);
-  if (Number(length) > fileBytes - 8) throw bad(`its header claims ${length} bytes, but only ${fileBytes - 8} follow: it is truncated or its header lies`);
+  if (length > BigInt(maxHeaderBytes))
+    throw bad(`its header claims ${length} bytes, more than the ${maxHeaderBytes} allowed`);
+  if (Number(length) > fileBytes - 8)
+    throw bad(
+      `its header claims ${length} bytes, but only ${fileBytes - 8} follow: it is truncated or its header lies`,
+    );
   if (length === 0n) throw bad('its header is empty');
   return Number(length);
 }
@@ -176,6 +190,10 @@ function converter(dtype: string, name: string, path: string): Converter {
     U64: each(8, (from, offset) => inRange(from.getBigUint64(offset, true))),
   };
   const found = converters[dtype];
-  if (found === undefined) throw new TensorloomError('UNSUPPORTED', `${path}: '${name}' has dtype ${dtype}, which cannot be read; save it as F32, F16 or BF16.`);
+  if (found === undefined)
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `${path}: '${name}' has dtype ${dtype}, which cannot be read; save it as F32, F16 or BF16.`,
+    );
   return found;
 }

@@ -43,7 +43,8 @@ export class SingleProcessGroup implements ProcessGroup {
   }
 
   #check(source = 0): void {
-    if (this.#ended !== undefined) throw new TensorloomError('MISUSE', `The process group cannot be used: ${this.#ended}.`);
+    if (this.#ended !== undefined)
+      throw new TensorloomError('MISUSE', `The process group cannot be used: ${this.#ended}.`);
     if (source !== 0) throw new TensorloomError('BAD_OPTION', `There is no rank ${source}: the world has 1 rank.`);
   }
 }

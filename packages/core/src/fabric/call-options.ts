@@ -20,13 +20,19 @@ export interface ClipGradientsOptions {
 export function checkBackwardOptions(options: BackwardOptions): void {
   checkNames('backward', options, ['items', 'endOfEpoch']);
   if (options.items !== undefined && !(Number.isFinite(options.items) && options.items >= 0))
-    throw new TensorloomError('BAD_OPTION', `fabric.backward: items is ${options.items}; expected the number of items that the loss is the mean over.`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `fabric.backward: items is ${options.items}; expected the number of items that the loss is the mean over.`,
+    );
 }
 
 export function checkStepOptions(options: StepOptions): void {
   checkNames('step', options, ['clipNorm', 'clipValue', 'flush', 'discard']);
   if (options.clipNorm !== undefined && options.clipValue !== undefined)
-    throw new TensorloomError('CONFLICTING_OPTIONS', 'fabric.step: clipNorm and clipValue are both given; give one of them.');
+    throw new TensorloomError(
+      'CONFLICTING_OPTIONS',
+      'fabric.step: clipNorm and clipValue are both given; give one of them.',
+    );
   checkPositive('step', options);
 }
 
@@ -42,16 +48,27 @@ export function checkClipOptions(options: ClipGradientsOptions): ClipOptions {
     );
   checkPositive('clipGradients', { clipNorm, maxNorm, clipValue, normType });
   const norm = clipNorm ?? maxNorm;
-  return { ...(norm === undefined ? {} : { clipNorm: norm }), ...(clipValue === undefined ? {} : { clipValue }), ...(normType === undefined ? {} : { normType }) };
+  return {
+    ...(norm === undefined ? {} : { clipNorm: norm }),
+    ...(clipValue === undefined ? {} : { clipValue }),
+    ...(normType === undefined ? {} : { normType }),
+  };
 }
 
 function checkNames(call: string, options: object, known: readonly string[]): void {
   for (const name of Object.keys(options))
-    if (!known.includes(name)) throw new TensorloomError('BAD_OPTION', `fabric.${call}: unknown option '${name}'.${suggestion(name, known)} Known: ${known.join(', ')}.`);
+    if (!known.includes(name))
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `fabric.${call}: unknown option '${name}'.${suggestion(name, known)} Known: ${known.join(', ')}.`,
+      );
 }
 
 function checkPositive(call: string, options: object): void {
   for (const [name, value] of Object.entries(options) as [string, unknown][])
     if (value !== undefined && typeof value !== 'boolean' && !(typeof value === 'number' && value > 0))
-      throw new TensorloomError('BAD_OPTION', `fabric.${call}: ${name} is ${String(value)}; expected a number above 0.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `fabric.${call}: ${name} is ${JSON.stringify(value) ?? typeof value}; expected a number above 0.`,
+      );
 }

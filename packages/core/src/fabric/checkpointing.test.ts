@@ -18,7 +18,8 @@ beforeEach(() => {
   folder = join(root, String(count++));
 });
 
-const bad = (message: RegExp) => expect.objectContaining({ code: 'BAD_CHECKPOINT', message: expect.stringMatching(message) });
+const bad = (message: RegExp) =>
+  expect.objectContaining({ code: 'BAD_CHECKPOINT', message: expect.stringMatching(message) });
 
 /** Trains over 3-micro-batch windows; parameters are noised by the global generator, so that its state matters too. */
 async function trainer() {
@@ -35,7 +36,8 @@ async function trainer() {
     }
     return losses;
   };
-  const values = async (parameters: Parameter[] = model.parameters()) => Promise.all(parameters.map(async (parameter) => [...(await parameter.value.data())]));
+  const values = async (parameters: Parameter[] = model.parameters()) =>
+    Promise.all(parameters.map(async (parameter) => [...(await parameter.value.data())]));
   return { fabric, model, optimizer, train, values };
 }
 
@@ -87,9 +89,13 @@ describe('fabric.save and fabric.load', () => {
   it('name every key that is missing or of another kind', async () => {
     const { fabric, model, optimizer } = await trainer();
     await fabric.save(folder, { model, epoch: 1 });
-    await expect(fabric.load(folder, { model, optimizer, schedule: 1 })).rejects.toEqual(bad(/missing: optimizer[^]*missing: schedule[^]*It holds: epoch, model/));
+    await expect(fabric.load(folder, { model, optimizer, schedule: 1 })).rejects.toEqual(
+      bad(/missing: optimizer[^]*missing: schedule[^]*It holds: epoch, model/),
+    );
     await expect(fabric.load(folder, { model: 3 })).rejects.toEqual(bad(/'model' is stored as tensors and state/));
-    await expect(fabric.load(folder, { epoch: model })).rejects.toEqual(bad(/'epoch' is stored as a plain value, but a LinearRegression was given/));
+    await expect(fabric.load(folder, { epoch: model })).rejects.toEqual(
+      bad(/'epoch' is stored as a plain value, but a LinearRegression was given/),
+    );
     expect(await fabric.load(folder, { model, optimizer, schedule: 1 }, { strict: false })).toEqual({ epoch: 1 });
   });
 
@@ -102,7 +108,9 @@ describe('fabric.save and fabric.load', () => {
     }
     const other = new Other(3);
     const before = await values(other.parameters());
-    await expect(fabric.load(folder, { model: other })).rejects.toEqual(bad(/Loading 'model'[^]*missing: extra[^]*shape of bias: stored \[1\], expected \[2\]/));
+    await expect(fabric.load(folder, { model: other })).rejects.toEqual(
+      bad(/Loading 'model'[^]*missing: extra[^]*shape of bias: stored \[1\], expected \[2\]/),
+    );
     expect(await values(other.parameters())).toEqual(before);
   });
 
@@ -111,13 +119,19 @@ describe('fabric.save and fabric.load', () => {
     await fabric.save(folder, { model }, { filter: { model: (name) => name !== 'bias' } });
     await expect(fabric.load(folder, { model })).rejects.toEqual(bad(/missing: bias/));
     await fabric.load(folder, { model }, { strict: false });
-    await expect(fabric.save(folder, { model }, { filter: { optimizer: () => true } })).rejects.toMatchObject({ code: 'MISUSE', message: expect.stringMatching(/filter for 'optimizer'/) });
+    await expect(fabric.save(folder, { model }, { filter: { optimizer: () => true } })).rejects.toMatchObject({
+      code: 'MISUSE',
+      message: expect.stringMatching(/filter for 'optimizer'/),
+    });
   });
 
   it('refuse what a checkpoint cannot hold, and damaged checkpoints before anything is changed', async () => {
     const { fabric, model, optimizer, values, train } = await trainer();
     await train(0, 3);
-    await expect(fabric.save(folder, { callback: () => 1 })).rejects.toMatchObject({ code: 'MISUSE', message: expect.stringMatching(/state\.callback is function/) });
+    await expect(fabric.save(folder, { callback: () => 1 })).rejects.toMatchObject({
+      code: 'MISUSE',
+      message: expect.stringMatching(/state\.callback is function/),
+    });
     await expect(fabric.save(folder, { 'fabric.random': 1 })).rejects.toMatchObject({ code: 'MISUSE' });
     await fabric.save(folder, { model, optimizer });
     truncateSync(join(folder, 'optimizer.safetensors'), 5);
@@ -132,7 +146,10 @@ describe('fabric.save and fabric.load', () => {
     const kept = new Map<string, CheckpointContent>();
     const io: CheckpointIO = {
       saveCheckpoint: async (path, content) => void kept.set(path, content),
-      openCheckpoint: async (path): Promise<OpenedCheckpoint> => ({ statefuls: new Map(), values: kept.get(path)!.values }),
+      openCheckpoint: async (path): Promise<OpenedCheckpoint> => ({
+        statefuls: new Map(),
+        values: kept.get(path)!.values,
+      }),
       removeCheckpoint: async (path) => void kept.delete(path),
     };
     const fabric = await launched({ plugins: [io] });

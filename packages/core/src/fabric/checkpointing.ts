@@ -16,29 +16,44 @@ const ownPrefix = 'fabric.';
 
 export function isStateful(value: unknown): value is Stateful {
   return (
-    typeof value === 'object' && value !== null && typeof (value as Partial<Stateful>).stateDict === 'function' && typeof (value as Partial<Stateful>).loadStateDict === 'function'
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Partial<Stateful>).stateDict === 'function' &&
+    typeof (value as Partial<Stateful>).loadStateDict === 'function'
   );
 }
 
 /** @throws TensorloomError `MISUSE` for reserved keys and for filters of what has no state dict */
-export function collect(state: CheckpointState, own: Readonly<Record<string, Stateful>>, filter: SaveFilter = {}): CheckpointContent {
+export function collect(
+  state: CheckpointState,
+  own: Readonly<Record<string, Stateful>>,
+  filter: SaveFilter = {},
+): CheckpointContent {
   const statefuls: Record<string, StateDict> = {};
   const values: JsonObject = {};
   for (const [key, value] of Object.entries(state)) {
-    if (key.startsWith(ownPrefix)) throw new TensorloomError('MISUSE', `save: keys that begin with '${ownPrefix}' are Fabric's own; rename '${key}'.`);
+    if (key.startsWith(ownPrefix))
+      throw new TensorloomError(
+        'MISUSE',
+        `save: keys that begin with '${ownPrefix}' are Fabric's own; rename '${key}'.`,
+      );
     if (isStateful(value)) statefuls[key] = filtered(value.stateDict(), filter[key]);
     else if (value !== undefined) values[key] = value as Json;
   }
   for (const key of Object.keys(filter))
     if (!(key in statefuls))
-      throw new TensorloomError('MISUSE', `save: there is a filter for '${key}', but the state has no module, optimizer or other Stateful of that name (it has: ${Object.keys(statefuls).join(', ')}).`);
+      throw new TensorloomError(
+        'MISUSE',
+        `save: there is a filter for '${key}', but the state has no module, optimizer or other Stateful of that name (it has: ${Object.keys(statefuls).join(', ')}).`,
+      );
   for (const [key, piece] of Object.entries(own)) statefuls[`${ownPrefix}${key}`] = piece.stateDict();
   return { statefuls, values };
 }
 
 function filtered(state: StateDict, keep: SaveFilter[string] | undefined): StateDict {
   if (keep === undefined) return state;
-  const pass = <T extends Tensor | Json>(entries: Readonly<Record<string, T>>) => Object.fromEntries(Object.entries(entries).filter(([name, value]) => keep(name, value)));
+  const pass = <T extends Tensor | Json>(entries: Readonly<Record<string, T>>) =>
+    Object.fromEntries(Object.entries(entries).filter(([name, value]) => keep(name, value)));
   return { tensors: pass(state.tensors), values: pass(state.values) };
 }
 
@@ -53,7 +68,12 @@ export interface RestoreOptions {
  * and shape before they change anything. Returns what the checkpoint holds beyond `state`.
  * @throws TensorloomError `BAD_CHECKPOINT` naming every key that is missing (when strict) or of another kind
  */
-export function restore(checkpoint: OpenedCheckpoint, state: CheckpointState, own: Readonly<Record<string, Stateful>>, options: RestoreOptions): Record<string, Json | StoredState> {
+export function restore(
+  checkpoint: OpenedCheckpoint,
+  state: CheckpointState,
+  own: Readonly<Record<string, Stateful>>,
+  options: RestoreOptions,
+): Record<string, Json | StoredState> {
   checkKeys(checkpoint, state, own, options);
   const pieces = Object.entries(state).filter((entry): entry is [string, Stateful] => isStateful(entry[1]));
   pieces.sort(([, a], [, b]) => loadOrder(a) - loadOrder(b));
@@ -76,18 +96,30 @@ export function everything(checkpoint: OpenedCheckpoint): Record<string, Json | 
   return { ...checkpoint.values, ...Object.fromEntries(statefuls) };
 }
 
-function checkKeys(checkpoint: OpenedCheckpoint, state: CheckpointState, own: Readonly<Record<string, Stateful>>, options: RestoreOptions): void {
+function checkKeys(
+  checkpoint: OpenedCheckpoint,
+  state: CheckpointState,
+  own: Readonly<Record<string, Stateful>>,
+  options: RestoreOptions,
+): void {
   const problems: string[] = [];
   for (const [key, value] of Object.entries(state)) {
     const isPiece = checkpoint.statefuls.has(key);
     const isValue = Object.hasOwn(checkpoint.values, key);
     if (!isPiece && !isValue && options.strict) problems.push(`missing: ${key}`);
-    if (isPiece && !isStateful(value)) problems.push(`'${key}' is stored as tensors and state; give the module, optimizer or loader to restore it into`);
-    if (isValue && isStateful(value)) problems.push(`'${key}' is stored as a plain value, but a ${value.constructor.name} was given`);
+    if (isPiece && !isStateful(value))
+      problems.push(`'${key}' is stored as tensors and state; give the module, optimizer or loader to restore it into`);
+    if (isValue && isStateful(value))
+      problems.push(`'${key}' is stored as a plain value, but a ${value.constructor.name} was given`);
   }
-  if (options.own && options.strict) for (const key of Object.keys(own)) if (!checkpoint.statefuls.has(`${ownPrefix}${key}`)) problems.push(`missing: ${ownPrefix}${key}`);
+  if (options.own && options.strict)
+    for (const key of Object.keys(own))
+      if (!checkpoint.statefuls.has(`${ownPrefix}${key}`)) problems.push(`missing: ${ownPrefix}${key}`);
   if (problems.length > 0)
-    throw new TensorloomError('BAD_CHECKPOINT', `The checkpoint does not fit:\n  ${problems.join('\n  ')}\nIt holds: ${Object.keys(everything(checkpoint)).join(', ') || '(nothing)'}.`);
+    throw new TensorloomError(
+      'BAD_CHECKPOINT',
+      `The checkpoint does not fit:\n  ${problems.join('\n  ')}\nIt holds: ${Object.keys(everything(checkpoint)).join(', ') || '(nothing)'}.`,
+    );
 }
 
 function loadOrder(piece: Stateful): number {

@@ -1,7 +1,7 @@
 /** Collectives over tensors and nested collections of them: host copies travel, results come back as tensors. */
 import type { CollectiveArray, ProcessGroup, ReduceOp } from '../distributed/process-group.ts';
 import { TensorloomError } from '../errors.ts';
-import { tf, type Tensor } from '../tensors.ts';
+import { isTensor, tf, type Tensor } from '../tensors.ts';
 
 /** A number or tensor, or arrays and plain objects of such. */
 export type Reducible = number | Tensor | readonly Reducible[] | { readonly [key: string]: Reducible };
@@ -25,7 +25,7 @@ export async function allReduce<T extends Reducible>(group: ProcessGroup, value:
     }
     const data = await hostCopy(leaf);
     await group.allReduce(data, op);
-    return tf.tensor(data as Float32Array, leaf.shape, leaf.dtype as 'float32');
+    return tf.tensor(data, leaf.shape, leaf.dtype);
   });
   return reduced as T;
 }
@@ -35,7 +35,7 @@ export async function allGather<T extends Reducible>(group: ProcessGroup, value:
   const gathered = await mapLeaves(value, async (leaf) => {
     if (typeof leaf === 'number') return [...(await group.allGather(Float64Array.of(leaf)))];
     const data = await group.allGather(await hostCopy(leaf));
-    return tf.tensor(data as Float32Array, [group.worldSize, ...leaf.shape], leaf.dtype as 'float32');
+    return tf.tensor(data, [group.worldSize, ...leaf.shape], leaf.dtype);
   });
   return gathered as Gathered<T>;
 }
@@ -43,7 +43,10 @@ export async function allGather<T extends Reducible>(group: ProcessGroup, value:
 /** `value` of rank `source`, on every rank. Tensors in it arrive as new tensors; on one rank the value itself comes back. */
 export async function broadcast<T>(group: ProcessGroup, value: T, source: number): Promise<T> {
   if (!Number.isInteger(source) || source < 0 || source >= group.worldSize)
-    throw new TensorloomError('BAD_OPTION', `broadcast: there is no rank ${source}; ranks are 0 to ${group.worldSize - 1}.`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `broadcast: there is no rank ${source}; ranks are 0 to ${group.worldSize - 1}.`,
+    );
   if (group.worldSize === 1) return value;
   const tensors: Tensor[] = [];
   const skeleton = await group.broadcastObject(group.rank === source ? dismantle(value, tensors) : null, source);
@@ -57,13 +60,20 @@ interface Placeholder {
 }
 
 function dismantle(value: unknown, tensors: Tensor[]): unknown {
-  if (value instanceof tf.Tensor) return { $tensor: tensors.push(value) - 1, shape: value.shape, dtype: value.dtype } satisfies Placeholder;
+  if (isTensor(value))
+    return { $tensor: tensors.push(value) - 1, shape: value.shape, dtype: value.dtype } satisfies Placeholder;
   if (Array.isArray(value)) return value.map((entry) => dismantle(entry, tensors));
-  if (value !== null && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, dismantle(entry, tensors)]));
+  if (value !== null && typeof value === 'object')
+    return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, dismantle(entry, tensors)]));
   return value;
 }
 
-async function assemble(group: ProcessGroup, skeleton: unknown, tensors: readonly Tensor[], source: number): Promise<unknown> {
+async function assemble(
+  group: ProcessGroup,
+  skeleton: unknown,
+  tensors: readonly Tensor[],
+  source: number,
+): Promise<unknown> {
   if (Array.isArray(skeleton)) return inOrder(skeleton, (entry) => assemble(group, entry, tensors, source));
   if (skeleton === null || typeof skeleton !== 'object') return skeleton;
   if ('$tensor' in skeleton) {
@@ -72,10 +82,12 @@ async function assemble(group: ProcessGroup, skeleton: unknown, tensors: readonl
     const own = tensors[index];
     const data = own === undefined ? emptyArray(dtype, size) : await hostCopy(own);
     await group.broadcast(data, source);
-    return tf.tensor(data as Float32Array, shape, dtype as 'float32');
+    return tf.tensor(data, shape, dtype as 'float32');
   }
   const keys = Object.keys(skeleton);
-  const values = await inOrder(keys, (key) => assemble(group, (skeleton as Record<string, unknown>)[key], tensors, source));
+  const values = await inOrder(keys, (key) =>
+    assemble(group, (skeleton as Record<string, unknown>)[key], tensors, source),
+  );
   return Object.fromEntries(keys.map((key, index) => [key, values[index]]));
 }
 
@@ -87,19 +99,25 @@ function emptyArray(dtype: string, size: number): CollectiveArray {
 async function hostCopy(tensor: Tensor): Promise<CollectiveArray> {
   const data: unknown = await tensor.data();
   if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array) return data.slice();
-  throw new TensorloomError('UNSUPPORTED', `Tensors of dtype ${tensor.dtype} cannot travel between ranks; use float32, int32 or bool.`);
+  throw new TensorloomError(
+    'UNSUPPORTED',
+    `Tensors of dtype ${tensor.dtype} cannot travel between ranks; use float32, int32 or bool.`,
+  );
 }
 
 /** One leaf after the other: all ranks must make their calls in the same order. */
 async function mapLeaves(value: Reducible, map: (leaf: number | Tensor) => Promise<unknown>): Promise<unknown> {
-  if (typeof value === 'number' || value instanceof tf.Tensor) return map(value);
+  if (typeof value === 'number' || isTensor(value)) return map(value);
   if (Array.isArray(value)) return inOrder(value as readonly Reducible[], (entry) => mapLeaves(entry, map));
   if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
     const entries = Object.entries(value as Record<string, Reducible>);
     const mapped = await inOrder(entries, ([, entry]) => mapLeaves(entry, map));
     return Object.fromEntries(entries.map(([key], index) => [key, mapped[index]]));
   }
-  throw new TensorloomError('MISUSE', `Collectives take numbers, tensors, and arrays or plain objects of them; got ${value === null ? 'null' : typeof value}.`);
+  throw new TensorloomError(
+    'MISUSE',
+    `Collectives take numbers, tensors, and arrays or plain objects of them; got ${value === null ? 'null' : typeof value}.`,
+  );
 }
 
 async function inOrder<T>(entries: readonly T[], map: (entry: T) => Promise<unknown>): Promise<unknown[]> {

@@ -37,7 +37,12 @@ export function connect(options: ResolvedOptions): Connections {
       `Fabric: precision '${typeof options.precision === 'string' ? options.precision : options.precision.name}' and the precision plugin '${plugins.precision.name}' are both given; leave one out.`,
     );
   const precision = plugins.precision ?? selectPrecision(options.precision ?? '32-true');
-  const accelerator = typeof options.accelerator === 'object' ? options.accelerator : options.accelerator === 'auto' ? 'auto' : accelerators.get(options.accelerator).create();
+  const accelerator =
+    typeof options.accelerator === 'object'
+      ? options.accelerator
+      : options.accelerator === 'auto'
+        ? 'auto'
+        : accelerators.get(options.accelerator).create();
   if (accelerator !== 'auto') checkPair(accelerator, precision);
   const environment = plugins.clusterEnvironment ?? new SingleProcessEnvironment();
   const processGroup = plugins.processGroup ?? new SingleProcessGroup();
@@ -50,7 +55,8 @@ export function connect(options: ResolvedOptions): Connections {
     environment,
     processGroup,
     checkpointIO: plugins.checkpointIO ?? new CheckpointFolderIO(),
-    deviceIndex: typeof options.devices === 'object' ? (options.devices[environment.localRank] ?? 0) : environment.localRank,
+    deviceIndex:
+      typeof options.devices === 'object' ? (options.devices[environment.localRank] ?? 0) : environment.localRank,
   };
 }
 
@@ -72,7 +78,12 @@ function checkWorld(options: ResolvedOptions, strategyName: string, processGroup
     throw new TensorloomError(
       'CONFLICTING_OPTIONS',
       `Fabric: strategy '${strategyName}' runs on one device, but ${Math.max(asked, processGroup.worldSize)} are asked for (devices × numNodes). ` +
-        `Set devices to 1, or choose a strategy for several: ${strategies.names().filter((name) => strategies.get(name).reach === 'multi').join(', ') || '(none is registered)'}.`,
+        `Set devices to 1, or choose a strategy for several: ${
+          strategies
+            .names()
+            .filter((name) => strategies.get(name).reach === 'multi')
+            .join(', ') || '(none is registered)'
+        }.`,
     );
   if (asked !== processGroup.worldSize)
     throw new TensorloomError(

@@ -4,7 +4,11 @@ import type { StateDict, StoredState } from '../stateful.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { launched, LinearRegression, regressionBatches, adam } from './fabric.testing.ts';
 
-const item = (value: number) => ({ x: new HostTensor(Float32Array.of(value), [1]), id: value, nested: [{ y: new HostTensor(Int32Array.of(value), [1]) }] });
+const item = (value: number) => ({
+  x: new HostTensor(Float32Array.of(value), [1]),
+  id: value,
+  nested: [{ y: new HostTensor(Int32Array.of(value), [1]) }],
+});
 const items = (count: number) => Array.from({ length: count }, (_, i) => item(i));
 
 /** A loader with a position, and without a word on which batch is the last. */
@@ -60,7 +64,8 @@ describe('a set-up loader', () => {
 
   it('leaves batches in host memory when asked', async () => {
     const fabric = await launched();
-    for await (const batch of fabric.setupDataLoader(items(1), { moveToDevice: false })) expect(batch.x).toBeInstanceOf(HostTensor);
+    for await (const batch of fabric.setupDataLoader(items(1), { moveToDevice: false }))
+      expect(batch.x).toBeInstanceOf(HostTensor);
   });
 
   it('knows the last batch of a pass, by looking ahead where the loader does not say', async () => {

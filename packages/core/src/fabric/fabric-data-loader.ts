@@ -1,7 +1,7 @@
 /** The loader that `fabric.setupDataLoader` returns: this rank's share, moved to the device, freed batch by batch. */
 import { toDevice, type OnDevice } from '../host-tensor.ts';
 import type { LoadOptions, StateDict, Stateful, StoredState } from '../stateful.ts';
-import { tf, type Tensor } from '../tensors.ts';
+import { isTensor, type Tensor } from '../tensors.ts';
 
 /** What Fabric makes use of where a loader has it; any iterable will do. */
 export interface LoaderAbilities {
@@ -124,8 +124,9 @@ function newTensors(moved: unknown, original: unknown): Tensor[] {
 
 /** Every tensor of a nested collection of arrays and plain objects. */
 export function tensorsIn(value: unknown): Tensor[] {
-  if (value instanceof tf.Tensor) return [value];
+  if (isTensor(value)) return [value];
   if (Array.isArray(value)) return value.flatMap(tensorsIn);
-  if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) return Object.values(value).flatMap(tensorsIn);
+  if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype)
+    return Object.values(value).flatMap(tensorsIn);
   return [];
 }

@@ -4,7 +4,8 @@ import { unwrapModule } from './fabric-module.ts';
 import { launched, LinearRegression } from './fabric.testing.ts';
 
 const inputs = () => tf.tensor2d([1, 2], [1, 2]);
-const misuse = (message: RegExp) => expect.objectContaining({ code: 'MISUSE', message: expect.stringMatching(message) });
+const misuse = (message: RegExp) =>
+  expect.objectContaining({ code: 'MISUSE', message: expect.stringMatching(message) });
 
 describe('a set-up module', () => {
   it('is the module in all but how it computes: fields, private fields, names, state dict', async () => {
@@ -27,7 +28,9 @@ describe('a set-up module', () => {
   it('refuses another method that reads parameters, naming the way to allow it', async () => {
     const fabric = await launched();
     const model = await fabric.setup(new LinearRegression());
-    expect(() => model.predict(inputs())).toThrow(misuse(/LinearRegression\.predict reads parameter 'weight' outside forward.*markForwardMethod\('predict'\)/));
+    expect(() => model.predict(inputs())).toThrow(
+      misuse(/LinearRegression\.predict reads parameter 'weight' outside forward.*markForwardMethod\('predict'\)/),
+    );
     await expect(model.predictLater(inputs())).rejects.toEqual(misuse(/predictLater/));
     // Reading parameters from outside a method is no computation, and the guard has gone with the method.
     expect(model.weight.value.shape).toEqual([2, 1]);

@@ -32,22 +32,31 @@ const moduleApi = new Set<string | symbol>(Object.getOwnPropertyNames(Module.pro
  * Wraps `module`. A method other than `forward` may be called through the wrapper, but reading a parameter in it is
  * an error unless it is marked: it would compute outside the precision and outside the strategy's sight.
  */
-export function wrapModule<M extends Module>(module: M, accelerator: Accelerator, precision: Precision): FabricModule<M> {
+export function wrapModule<M extends Module>(
+  module: M,
+  accelerator: Accelerator,
+  precision: Precision,
+): FabricModule<M> {
   const forwardMethods = new Set<string | symbol>(['forward']);
   const guard = new ParameterGuard(module);
-  const asForward = (method: (...args: unknown[]) => unknown) => (...args: unknown[]) =>
-    guard.lifted(() => precision.autocast(accelerator, () => Reflect.apply(method, module, args)));
+  const asForward =
+    (method: (...args: unknown[]) => unknown) =>
+    (...args: unknown[]) =>
+      guard.lifted(() => precision.autocast(accelerator, () => Reflect.apply(method, module, args)));
   const extras = {
     unwrapped: module,
-    markForwardMethod(name: string): void {
+    markForwardMethod: (name: string): void => {
       if (typeof Reflect.get(module, name) !== 'function')
-        throw new TensorloomError('MISUSE', `markForwardMethod('${name}'): ${module.constructor.name} has no method of that name.`);
+        throw new TensorloomError(
+          'MISUSE',
+          `markForwardMethod('${name}'): ${module.constructor.name} has no method of that name.`,
+        );
       forwardMethods.add(name);
     },
   };
   const proxy = new Proxy(module, {
     get(target, key) {
-      if (key === 'unwrapped' || key === 'markForwardMethod') return extras[key];
+      if (key === 'unwrapped' || key === 'markForwardMethod') return extras[key] as unknown;
       // The receiver is the module itself, so that its private fields work.
       const value: unknown = Reflect.get(target, key, target);
       if (typeof value !== 'function' || key === 'constructor') return value;

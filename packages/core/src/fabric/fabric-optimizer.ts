@@ -27,11 +27,17 @@ export function isFabricOptimizer(value: unknown): boolean {
 /** @param isAccumulating whether a window is open, whose gradients must not be cleared */
 export function wrapOptimizer<O extends Optimizer>(optimizer: O, isAccumulating: () => boolean): FabricOptimizer<O> {
   const refuseStep = (): never => {
-    throw new TensorloomError('MISUSE', 'A set-up optimizer is stepped by `await fabric.step(optimizer)`, which reduces, unscales and clips first; do not call step() on it.');
+    throw new TensorloomError(
+      'MISUSE',
+      'A set-up optimizer is stepped by `await fabric.step(optimizer)`, which reduces, unscales and clips first; do not call step() on it.',
+    );
   };
   const zeroGrad = (): void => {
     if (isAccumulating())
-      throw new TensorloomError('MISUSE', 'zeroGrad() would drop the gradients of an open window; `fabric.step` clears them itself once they are used.');
+      throw new TensorloomError(
+        'MISUSE',
+        'zeroGrad() would drop the gradients of an open window; `fabric.step` clears them itself once they are used.',
+      );
     optimizer.zeroGrad();
   };
   const proxy = new Proxy(optimizer, {
@@ -40,7 +46,9 @@ export function wrapOptimizer<O extends Optimizer>(optimizer: O, isAccumulating:
       if (key === 'step') return refuseStep;
       if (key === 'zeroGrad') return zeroGrad;
       const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' && key !== 'constructor' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
+      return typeof value === 'function' && key !== 'constructor'
+        ? (value as (...args: unknown[]) => unknown).bind(target)
+        : value;
     },
     set: (target, key, value) => Reflect.set(target, key, value, target),
   }) as FabricOptimizer<O>;
@@ -55,7 +63,10 @@ export function wrapOptimizer<O extends Optimizer>(optimizer: O, isAccumulating:
 export function makeOptimizer<O extends Optimizer>(input: OptimizerInput<O>, module: Module): O {
   const parameters = module.parameters();
   if (parameters.length === 0)
-    throw new TensorloomError('MISUSE', `${module.constructor.name} has no parameters, so there is nothing to optimize; set it up without an optimizer.`);
+    throw new TensorloomError(
+      'MISUSE',
+      `${module.constructor.name} has no parameters, so there is nothing to optimize; set it up without an optimizer.`,
+    );
   const optimizer = typeof input === 'function' ? input(parameters) : input;
   if (typeof (optimizer as Partial<Optimizer> | undefined)?.step !== 'function')
     throw new TensorloomError('MISUSE', 'setup takes optimizers, or functions from parameters to an optimizer.');

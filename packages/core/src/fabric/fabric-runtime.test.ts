@@ -67,8 +67,14 @@ describe('collectives over nested collections', () => {
   });
 
   it('refuse what cannot be reduced, and ranks that do not exist', async () => {
-    await expect(allReduce(new SingleProcessGroup(), { text: 'a' } as never, 'sum')).rejects.toMatchObject({ code: 'MISUSE', message: expect.stringMatching(/got string/) });
-    await expect(broadcast(new SingleProcessGroup(), 1, 1)).rejects.toMatchObject({ code: 'BAD_OPTION', message: expect.stringMatching(/no rank 1/) });
+    await expect(allReduce(new SingleProcessGroup(), { text: 'a' } as never, 'sum')).rejects.toMatchObject({
+      code: 'MISUSE',
+      message: expect.stringMatching(/got string/),
+    });
+    await expect(broadcast(new SingleProcessGroup(), 1, 1)).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringMatching(/no rank 1/),
+    });
   });
 });
 

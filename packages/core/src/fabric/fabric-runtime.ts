@@ -48,7 +48,10 @@ export class FabricRuntime {
     const { precision, strategy, processGroup, deviceIndex } = this.connections;
     const selection = await this.#select();
     checkPair(selection.accelerator, precision);
-    await selection.accelerator.activate({ deviceIndex, ...(this.options.threads === undefined ? {} : { threads: this.options.threads }) });
+    await selection.accelerator.activate({
+      deviceIndex,
+      ...(this.options.threads === undefined ? {} : { threads: this.options.threads }),
+    });
     strategy.setup({ accelerator: selection.accelerator, precision, processGroup });
     this.#selection = selection;
   }
@@ -59,7 +62,9 @@ export class FabricRuntime {
       return await selectAccelerator(accelerator, storagesOf(precision));
     } catch (error) {
       if (accelerator !== 'auto' || !(error instanceof TensorloomError)) throw error;
-      throw new TensorloomError(error.code, `Precision '${precision.name}': ${error.message}\n${describePairs()}`, { cause: error });
+      throw new TensorloomError(error.code, `Precision '${precision.name}': ${error.message}\n${describePairs()}`, {
+        cause: error,
+      });
     }
   }
 
@@ -214,7 +219,10 @@ export class FabricRuntime {
   }
 
   #notLaunched(call: string): never {
-    throw new TensorloomError('NOT_LAUNCHED', `fabric.${call} needs a launched Fabric; call \`await fabric.launch()\` first.`);
+    throw new TensorloomError(
+      'NOT_LAUNCHED',
+      `fabric.${call} needs a launched Fabric; call \`await fabric.launch()\` first.`,
+    );
   }
 }
 

@@ -5,11 +5,19 @@ import { TruePrecision } from '../precision/true.ts';
 import { SingleDeviceStrategy } from '../strategies/single-device.ts';
 import { tf, type Scalar } from '../tensors.ts';
 import { Fabric } from './fabric.ts';
-import { adam, FakeAccelerator, launched, LinearRegression, Parameterless, regressionBatches } from './fabric.testing.ts';
+import {
+  adam,
+  FakeAccelerator,
+  launched,
+  LinearRegression,
+  Parameterless,
+  regressionBatches,
+} from './fabric.testing.ts';
 import type { FabricOptions } from './options.ts';
 
 /** A matcher for a TensorloomError. */
-const error = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
+const error = (code: string, message: RegExp) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message) });
 
 describe('training with Fabric', () => {
   it('learns, and leaves no tensor behind from step to step', async () => {
@@ -111,7 +119,9 @@ describe('misuse of Fabric', () => {
     const [model] = await fabric.setup(raw, adam());
     await expect(fabric.backward(raw, () => tf.scalar(1))).rejects.toEqual(error('NOT_SET_UP', /await fabric\.setup/));
     await expect(fabric.step(rawOptimizer)).rejects.toEqual(error('NOT_SET_UP', /await fabric\.setup/));
-    await expect(fabric.clipGradients(model, rawOptimizer, { clipNorm: 1 })).rejects.toEqual(error('NOT_SET_UP', /optimizer/));
+    await expect(fabric.clipGradients(model, rawOptimizer, { clipNorm: 1 })).rejects.toEqual(
+      error('NOT_SET_UP', /optimizer/),
+    );
   });
 
   it('setting up twice, or what does not belong together', async () => {
@@ -120,11 +130,19 @@ describe('misuse of Fabric', () => {
     const [model, optimizer] = await fabric.setup(raw, adam());
     await expect(fabric.setup(raw)).rejects.toEqual(error('MISUSE', /set up before/));
     await expect(fabric.setup(model)).rejects.toEqual(error('MISUSE', /set up before/));
-    await expect(fabric.setup(new LinearRegression(), optimizer)).rejects.toEqual(error('MISUSE', /optimizer was set up before/));
-    await expect(fabric.setup(new Parameterless(), adam())).rejects.toEqual(error('MISUSE', /Parameterless has no parameters/));
-    await expect(fabric.setup(new LinearRegression(), new Adam(raw.parameters()))).rejects.toEqual(error('MISUSE', /2 of the optimizer's 2 parameters are not of LinearRegression/));
+    await expect(fabric.setup(new LinearRegression(), optimizer)).rejects.toEqual(
+      error('MISUSE', /optimizer was set up before/),
+    );
+    await expect(fabric.setup(new Parameterless(), adam())).rejects.toEqual(
+      error('MISUSE', /Parameterless has no parameters/),
+    );
+    await expect(fabric.setup(new LinearRegression(), new Adam(raw.parameters()))).rejects.toEqual(
+      error('MISUSE', /2 of the optimizer's 2 parameters are not of LinearRegression/),
+    );
     await expect(fabric.setup({} as never)).rejects.toEqual(error('MISUSE', /takes a Module/));
-    expect(() => fabric.setupOptimizers(new LinearRegression() as never, adam())).toThrow(error('NOT_SET_UP', /module that was set up/));
+    expect(() => fabric.setupOptimizers(new LinearRegression() as never, adam())).toThrow(
+      error('NOT_SET_UP', /module that was set up/),
+    );
   });
 
   it('a refused set-up leaves the module as it was', async () => {
@@ -138,19 +156,32 @@ describe('misuse of Fabric', () => {
     const fabric = await launched();
     const [model] = await fabric.setup(new LinearRegression(), adam());
     const weight = () => model.weight.value;
-    await expect(fabric.backward(model, () => weight().square() as never)).rejects.toEqual(error('MISUSE', /scalar loss.*shape \[2, 1\].*mean/));
-    await expect(fabric.backward(model, (async () => weight().sum()) as never)).rejects.toEqual(error('MISUSE', /synchronous/));
-    await expect(fabric.backward(model, () => ({ logits: weight() }) as never)).rejects.toEqual(error('MISUSE', /scalar loss/));
+    await expect(fabric.backward(model, () => weight().square() as never)).rejects.toEqual(
+      error('MISUSE', /scalar loss.*shape \[2, 1\].*mean/),
+    );
+    await expect(fabric.backward(model, (async () => weight().sum()) as never)).rejects.toEqual(
+      error('MISUSE', /synchronous/),
+    );
+    await expect(fabric.backward(model, () => ({ logits: weight() }) as never)).rejects.toEqual(
+      error('MISUSE', /scalar loss/),
+    );
     await expect(fabric.backward(model, weight().sum() as never)).rejects.toEqual(error('MISUSE', /takes a closure/));
-    await expect(fabric.backward(model, () => weight().sum() as Scalar, { item: 3 } as never)).rejects.toEqual(error('BAD_OPTION', /unknown option 'item'. Did you mean 'items'/));
-    await expect(fabric.backward(model, () => weight().sum() as Scalar, { items: Number.NaN })).rejects.toEqual(error('BAD_OPTION', /items is NaN/));
+    await expect(fabric.backward(model, () => weight().sum() as Scalar, { item: 3 } as never)).rejects.toEqual(
+      error('BAD_OPTION', /unknown option 'item'. Did you mean 'items'/),
+    );
+    await expect(fabric.backward(model, () => weight().sum() as Scalar, { items: Number.NaN })).rejects.toEqual(
+      error('BAD_OPTION', /items is NaN/),
+    );
   });
 
   it('of a second backward before the first has ended', async () => {
     const fabric = await launched();
     const [model] = await fabric.setup(new LinearRegression(), adam());
     const compute = () => tf.tidy(() => model.weight.value.sum() as Scalar);
-    const [first, second] = await Promise.allSettled([fabric.backward(model, compute), fabric.backward(model, compute)]);
+    const [first, second] = await Promise.allSettled([
+      fabric.backward(model, compute),
+      fabric.backward(model, compute),
+    ]);
     expect(first.status).toBe('fulfilled');
     expect(second).toMatchObject({ status: 'rejected', reason: error('MISUSE', /await each call/) });
   });
@@ -160,13 +191,25 @@ describe('misuse of Fabric', () => {
     const [model, optimizer] = await fabric.setup(new LinearRegression(), adam());
     await expect(fabric.step(optimizer)).rejects.toEqual(error('MISUSE', /without a fabric\.backward/));
     expect(await fabric.step(optimizer, { flush: true })).toBe(false);
-    await expect(fabric.clipGradients(model, optimizer, { clipNorm: 1 })).rejects.toEqual(error('MISUSE', /without a fabric\.backward/));
+    await expect(fabric.clipGradients(model, optimizer, { clipNorm: 1 })).rejects.toEqual(
+      error('MISUSE', /without a fabric\.backward/),
+    );
     await fabric.backward(model, () => tf.tidy(() => model.weight.value.sum() as Scalar));
-    await expect(fabric.clipGradients(model, optimizer, {})).rejects.toEqual(error('CONFLICTING_OPTIONS', /exactly one.*got none/));
-    await expect(fabric.clipGradients(model, optimizer, { maxNorm: 1, clipValue: 1 })).rejects.toEqual(error('CONFLICTING_OPTIONS', /got maxNorm and clipValue/));
-    await expect(fabric.clipGradients(model, optimizer, { clipNorm: -1 })).rejects.toEqual(error('BAD_OPTION', /clipNorm is -1/));
-    await expect(fabric.step(optimizer, { clipNorm: 1, clipValue: 1 })).rejects.toEqual(error('CONFLICTING_OPTIONS', /clipNorm and clipValue/));
-    await expect(fabric.step(optimizer, { clipnorm: 1 } as never)).rejects.toEqual(error('BAD_OPTION', /Did you mean 'clipNorm'/));
+    await expect(fabric.clipGradients(model, optimizer, {})).rejects.toEqual(
+      error('CONFLICTING_OPTIONS', /exactly one.*got none/),
+    );
+    await expect(fabric.clipGradients(model, optimizer, { maxNorm: 1, clipValue: 1 })).rejects.toEqual(
+      error('CONFLICTING_OPTIONS', /got maxNorm and clipValue/),
+    );
+    await expect(fabric.clipGradients(model, optimizer, { clipNorm: -1 })).rejects.toEqual(
+      error('BAD_OPTION', /clipNorm is -1/),
+    );
+    await expect(fabric.step(optimizer, { clipNorm: 1, clipValue: 1 })).rejects.toEqual(
+      error('CONFLICTING_OPTIONS', /clipNorm and clipValue/),
+    );
+    await expect(fabric.step(optimizer, { clipnorm: 1 } as never)).rejects.toEqual(
+      error('BAD_OPTION', /Did you mean 'clipNorm'/),
+    );
     expect(() => optimizer.step()).toThrow(error('MISUSE', /await fabric\.step\(optimizer\)/));
     expect(() => optimizer.zeroGrad()).toThrow(error('MISUSE', /open window/));
     await fabric.step(optimizer);
@@ -176,7 +219,9 @@ describe('misuse of Fabric', () => {
   it('of loaders', async () => {
     const fabric = await launched();
     expect(() => fabric.setupDataLoader(3 as never)).toThrow(error('MISUSE', /iterated over/));
-    expect(() => fabric.setupDataLoader(fabric.setupDataLoader([1]) as never)).toThrow(error('MISUSE', /set up before/));
+    expect(() => fabric.setupDataLoader(fabric.setupDataLoader([1]) as never)).toThrow(
+      error('MISUSE', /set up before/),
+    );
   });
 });
 
@@ -198,23 +243,43 @@ describe('options of Fabric', () => {
   });
 
   it('names conflicts', () => {
-    refuse({ strategy: new SingleDeviceStrategy(), strategyOptions: {} }, 'CONFLICTING_OPTIONS', /instance \('single'\).*strategyOptions/);
-    refuse({ precision: '32', plugins: [new TruePrecision('mine', 'float32')] }, 'CONFLICTING_OPTIONS', /precision '32'.*plugin 'mine'/);
-    refuse({ plugins: [new SingleProcessGroup(), new SingleProcessGroup()] }, 'CONFLICTING_OPTIONS', /two plugins of kind processGroup/);
+    refuse(
+      { strategy: new SingleDeviceStrategy(), strategyOptions: {} },
+      'CONFLICTING_OPTIONS',
+      /instance \('single'\).*strategyOptions/,
+    );
+    refuse(
+      { precision: '32', plugins: [new TruePrecision('mine', 'float32')] },
+      'CONFLICTING_OPTIONS',
+      /precision '32'.*plugin 'mine'/,
+    );
+    refuse(
+      { plugins: [new SingleProcessGroup(), new SingleProcessGroup()] },
+      'CONFLICTING_OPTIONS',
+      /two plugins of kind processGroup/,
+    );
     refuse({ devices: 2 }, 'CONFLICTING_OPTIONS', /'single' runs on one device, but 2/);
     refuse({ numNodes: 3, strategy: 'single' }, 'CONFLICTING_OPTIONS', /but 3/);
   });
 
   it('refuses pairs of accelerator and precision that do not exist, and lists those that do', async () => {
     for (const precision of ['16-mixed', 'bf16-mixed', '16-true', 'bf16-true', '64-true', 64, 16, 'bf16'])
-      refuse({ accelerator: 'wasm', precision }, 'UNSUPPORTED', /Accelerator 'wasm' cannot do precision.*Pairs that exist: .*wasm with 32-true/);
-    await expect(new Fabric({ precision: '64-true' }).launch()).rejects.toEqual(error('UNSUPPORTED', /float64[^]*Pairs that exist/));
+      refuse(
+        { accelerator: 'wasm', precision },
+        'UNSUPPORTED',
+        /Accelerator 'wasm' cannot do precision.*Pairs that exist: .*wasm with 32-true/,
+      );
+    await expect(new Fabric({ precision: '64-true' }).launch()).rejects.toEqual(
+      error('UNSUPPORTED', /float64[^]*Pairs that exist/),
+    );
     refuse({ accelerator: new FakeAccelerator('mine', ['float32']), precision: 16 }, 'UNSUPPORTED', /'mine'.*float16/);
   });
 
   it('knows short names of precisions', () => {
     const halves = new FakeAccelerator('halves', ['float16', 'bfloat16', 'float32', 'float64']);
-    const names = ([64, '64', 32, 16, 'bf16'] as const).map((precision) => new Fabric({ accelerator: halves, precision }).precision.name);
+    const names = ([64, '64', 32, 16, 'bf16'] as const).map(
+      (precision) => new Fabric({ accelerator: halves, precision }).precision.name,
+    );
     expect(names).toEqual(['64-true', '64-true', '32-true', '16-mixed', 'bf16-mixed']);
     expect(new Fabric().precision.name).toBe('32-true');
   });
@@ -230,10 +295,20 @@ describe('options of Fabric', () => {
     };
     const halves = new FakeAccelerator('halves', ['float16', 'float32']);
     expect(withEnvironment({ TENSORLOOM_PRECISION: '16' }, { accelerator: halves }).precision.name).toBe('16-mixed');
-    expect(withEnvironment({ TENSORLOOM_PRECISION: '16' }, { accelerator: halves, precision: '16-mixed' }).precision.name).toBe('16-mixed');
-    expect(() => withEnvironment({ TENSORLOOM_PRECISION: 'bf16' }, { precision: 32 })).toThrow(error('CONFLICTING_OPTIONS', /script asks for precision '32'.*TENSORLOOM_PRECISION.*'bf16'/));
-    expect(() => withEnvironment({ TENSORLOOM_ACCELERATOR: 'wasm' }, { accelerator: 'cpu' })).toThrow(error('CONFLICTING_OPTIONS', /'cpu'.*'wasm'/));
-    expect(() => withEnvironment({ TENSORLOOM_DEVICES: 'two' }, {})).toThrow(error('BAD_OPTION', /TENSORLOOM_DEVICES is 'two'/));
-    expect(() => withEnvironment({ TENSORLOOM_STRATEGY: 'nope' }, { strategy: 'auto' })).toThrow(error('UNKNOWN_NAME', /'nope'/));
+    expect(
+      withEnvironment({ TENSORLOOM_PRECISION: '16' }, { accelerator: halves, precision: '16-mixed' }).precision.name,
+    ).toBe('16-mixed');
+    expect(() => withEnvironment({ TENSORLOOM_PRECISION: 'bf16' }, { precision: 32 })).toThrow(
+      error('CONFLICTING_OPTIONS', /script asks for precision '32'.*TENSORLOOM_PRECISION.*'bf16'/),
+    );
+    expect(() => withEnvironment({ TENSORLOOM_ACCELERATOR: 'wasm' }, { accelerator: 'cpu' })).toThrow(
+      error('CONFLICTING_OPTIONS', /'cpu'.*'wasm'/),
+    );
+    expect(() => withEnvironment({ TENSORLOOM_DEVICES: 'two' }, {})).toThrow(
+      error('BAD_OPTION', /TENSORLOOM_DEVICES is 'two'/),
+    );
+    expect(() => withEnvironment({ TENSORLOOM_STRATEGY: 'nope' }, { strategy: 'auto' })).toThrow(
+      error('UNKNOWN_NAME', /'nope'/),
+    );
   });
 });

@@ -44,7 +44,11 @@ export class LinearRegression extends Module {
   forward({ inputs, targets }: DeviceBatch): Output {
     return tf.tidy(() => {
       const predictions = this.predict(inputs);
-      return { loss: tf.losses.meanSquaredError(targets, predictions) as Scalar, predictions, items: inputs.shape[0] as number };
+      return {
+        loss: tf.losses.meanSquaredError(targets, predictions) as Scalar,
+        predictions,
+        items: inputs.shape[0] as number,
+      };
     });
   }
 

@@ -1,19 +1,26 @@
 /** Fabric: the user owns the loop, Fabric owns where and how it runs. The surface is Lightning Fabric's, in camelCase. */
 import type { LossOutput } from '../autograd/backward.ts';
 import { TensorloomError } from '../errors.ts';
-import { Module } from '../modules/module.ts';
+import type { Module } from '../modules/module.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import { withActivationStorage } from '../precision/activation-storage.ts';
 import { globalRandom, withoutRandomFilling } from '../random.ts';
 import type { Json, Stateful, StoredState } from '../stateful.ts';
 import type { StepOptions, StepResult } from '../strategies/strategy.ts';
 import { collect, everything, restore, type CheckpointState, type SaveFilter } from './checkpointing.ts';
-import { checkBackwardOptions, checkClipOptions, checkStepOptions, type BackwardOptions, type ClipGradientsOptions } from './call-options.ts';
+import {
+  checkBackwardOptions,
+  checkClipOptions,
+  checkStepOptions,
+  type BackwardOptions,
+  type ClipGradientsOptions,
+} from './call-options.ts';
 import { FabricDataLoader, type AnyLoader } from './fabric-data-loader.ts';
-import { isFabricModule, restoreParameters, unwrapModule, wrapModule, type FabricModule } from './fabric-module.ts';
-import { isFabricOptimizer, makeOptimizer, unwrapOptimizer, wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
+import { restoreParameters, wrapModule, type FabricModule } from './fabric-module.ts';
+import { isFabricOptimizer, wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
 import { FabricRuntime } from './fabric-runtime.ts';
 import type { FabricOptions } from './options.ts';
+import { SetUpRegistry } from './set-up-registry.ts';
 import { TrainingSteps, type BackwardResult, type TrainingCounts } from './training-steps.ts';
 
 /** The set-up form of each optimizer or factory. */
@@ -39,8 +46,7 @@ export interface LoadCheckpointOptions {
 
 export class Fabric extends FabricRuntime {
   readonly #steps: TrainingSteps;
-  readonly #modules = new WeakSet<Module>();
-  readonly #optimizers = new WeakSet<Optimizer>();
+  readonly #known = new SetUpRegistry();
   /** Loaders in the middle of a pass, the one that delivered last at the end. */
   readonly #passes = new Map<object, boolean>();
 
@@ -48,15 +54,16 @@ export class Fabric extends FabricRuntime {
     super(options);
     this.#steps = new TrainingSteps(this.strategy, this.precision.lossScaler, this.options.maxSkippedSteps);
     // A subclass that is a trainer: its `run` finds Fabric launched.
-    if (this.run !== Fabric.prototype.run) {
-      const own = this.run.bind(this) as (...args: unknown[]) => Promise<unknown>;
-      this.run = async (...args: unknown[]) => this.launch(() => own(...args));
-    }
+    const own: (...args: unknown[]) => Promise<unknown> = this.run.bind(this);
+    this.run = async (...args: unknown[]) => this.launch(() => own(...args));
   }
 
   /** Override this in a subclass to write a trainer; Fabric is launched before it runs. */
   async run(..._args: unknown[]): Promise<unknown> {
-    throw new TensorloomError('MISUSE', 'Fabric.run does nothing by itself: override it in a subclass, or write the loop around a Fabric.');
+    throw new TensorloomError(
+      'MISUSE',
+      'Fabric.run does nothing by itself: override it in a subclass, or write the loop around a Fabric.',
+    );
   }
 
   /**
@@ -64,11 +71,15 @@ export class Fabric extends FabricRuntime {
    * @throws TensorloomError `NOT_LAUNCHED`; `MISUSE` for what was set up before, a module without parameters, an optimizer of other parameters
    */
   async setup<M extends Module>(module: M): Promise<FabricModule<M>>;
-  async setup<M extends Module, Inputs extends readonly [OptimizerInput, ...OptimizerInput[]]>(module: M, ...optimizers: Inputs): Promise<[FabricModule<M>, ...SetUpOptimizers<Inputs>]>;
+  async setup<M extends Module, Inputs extends readonly [OptimizerInput, ...OptimizerInput[]]>(
+    module: M,
+    ...optimizers: Inputs
+  ): Promise<[FabricModule<M>, ...SetUpOptimizers<Inputs>]>;
   async setup<M extends Module>(module: M, ...optimizers: OptimizerInput[]): Promise<unknown> {
-    this.#checkNew(module, 'setup');
+    this.assertLaunched('setup');
+    this.#known.checkNew(module, 'setup');
     // Optimizers are made and checked first: a refusal leaves the module as it was.
-    const made = optimizers.map((input) => this.#makeOptimizer(input, module));
+    const made = optimizers.map((input) => this.#known.makeOptimizer(input, module));
     const wrapped = await this.setupModule(module);
     if (made.length === 0) return wrapped;
     return [wrapped, ...made.map((optimizer) => this.#wrapOptimizer(optimizer))];
@@ -76,20 +87,24 @@ export class Fabric extends FabricRuntime {
 
   /** Places a module on the device, in the precision's storage, and wraps it. */
   async setupModule<M extends Module>(module: M): Promise<FabricModule<M>> {
-    this.#checkNew(module, 'setupModule');
+    this.assertLaunched('setupModule');
+    this.#known.checkNew(module, 'setupModule');
     module.parameters();
     const storage = this.precision.parameterStorage;
     if (storage !== 'float32') withActivationStorage(this.accelerator, storage, () => restoreParameters(module));
     const placed = this.strategy.setupModule(module) as M;
-    this.#modules.add(module).add(placed);
+    this.#known.add(module, placed);
     return wrapModule(placed, this.accelerator, this.precision);
   }
 
   /** Sets up optimizers of a module that has been set up before. Returns one, or as many as were given. */
-  setupOptimizers<M extends Module, Inputs extends readonly [OptimizerInput, ...OptimizerInput[]]>(module: FabricModule<M>, ...optimizers: Inputs): SetUpOptimizers<Inputs> {
+  setupOptimizers<M extends Module, Inputs extends readonly [OptimizerInput, ...OptimizerInput[]]>(
+    module: FabricModule<M>,
+    ...optimizers: Inputs
+  ): SetUpOptimizers<Inputs> {
     this.assertLaunched('setupOptimizers');
-    const raw = this.#setUpModule(module, 'setupOptimizers');
-    const made = optimizers.map((input) => this.#makeOptimizer(input, raw));
+    const raw = this.#known.moduleBehind(module, 'setupOptimizers');
+    const made = optimizers.map((input) => this.#known.makeOptimizer(input, raw));
     return made.map((optimizer) => this.#wrapOptimizer(optimizer)) as SetUpOptimizers<Inputs>;
   }
 
@@ -99,11 +114,17 @@ export class Fabric extends FabricRuntime {
     const { useDistributedSampler = true, moveToDevice = true, training = true } = options;
     if (loader instanceof FabricDataLoader) throw new TensorloomError('MISUSE', 'This loader was set up before.');
     if (typeof loader !== 'object' || loader === null || !(Symbol.asyncIterator in loader || Symbol.iterator in loader))
-      throw new TensorloomError('MISUSE', 'setupDataLoader takes an object that can be iterated over (for await); give a loader, not a call of its iterator method.');
+      throw new TensorloomError(
+        'MISUSE',
+        'setupDataLoader takes an object that can be iterated over (for await); give a loader, not a call of its iterator method.',
+      );
     let share = loader;
     if (useDistributedSampler && this.worldSize > 1) {
       if (loader.shard === undefined)
-        throw new TensorloomError('MISUSE', 'This loader cannot be shared among ranks: it has no method shard(rank, worldSize). Add one, or share the data yourself and pass useDistributedSampler: false.');
+        throw new TensorloomError(
+          'MISUSE',
+          'This loader cannot be shared among ranks: it has no method shard(rank, worldSize). Add one, or share the data yourself and pass useDistributedSampler: false.',
+        );
       share = loader.shard(this.globalRank, this.worldSize, { training }) as AnyLoader<Batch>;
     }
     return new FabricDataLoader<Batch>(share, {
@@ -116,7 +137,10 @@ export class Fabric extends FabricRuntime {
     });
   }
 
-  setupDataLoaders<Batch>(loaders: readonly AnyLoader<Batch>[], options: SetUpDataLoaderOptions = {}): FabricDataLoader<Batch>[] {
+  setupDataLoaders<Batch>(
+    loaders: readonly AnyLoader<Batch>[],
+    options: SetUpDataLoaderOptions = {},
+  ): FabricDataLoader<Batch>[] {
     return loaders.map((loader) => this.setupDataLoader(loader, options));
   }
 
@@ -125,13 +149,23 @@ export class Fabric extends FabricRuntime {
    * object with the loss as a number, its other tensors alive until the next backward. Gradients go into the strategy's window.
    * @throws TensorloomError `NOT_LAUNCHED`, `NOT_SET_UP`, `MISUSE`
    */
-  async backward<T extends LossOutput>(model: Module, compute: () => T, options: BackwardOptions = {}): Promise<BackwardResult<T>> {
+  async backward<T extends LossOutput>(
+    model: Module,
+    compute: () => T,
+    options: BackwardOptions = {},
+  ): Promise<BackwardResult<T>> {
     this.assertLaunched('backward');
-    const module = this.#setUpModule(model, 'backward');
+    const module = this.#known.moduleBehind(model, 'backward');
     if (typeof compute !== 'function')
-      throw new TensorloomError('MISUSE', 'fabric.backward takes a closure that computes the loss: fabric.backward(model, () => model.forward(batch)).');
+      throw new TensorloomError(
+        'MISUSE',
+        'fabric.backward takes a closure that computes the loss: fabric.backward(model, () => model.forward(batch)).',
+      );
     checkBackwardOptions(options);
-    return this.#steps.backward(module, compute, { endOfEpoch: [...this.#passes.values()].at(-1) ?? false, ...options });
+    return this.#steps.backward(module, compute, {
+      endOfEpoch: [...this.#passes.values()].at(-1) ?? false,
+      ...options,
+    });
   }
 
   /**
@@ -140,7 +174,7 @@ export class Fabric extends FabricRuntime {
    */
   async step(optimizer: Optimizer, options: StepOptions = {}): Promise<boolean> {
     this.assertLaunched('step');
-    const raw = this.#setUpOptimizer(optimizer, 'step');
+    const raw = this.#known.optimizerBehind(optimizer, 'step');
     checkStepOptions(options);
     const { closed, stepped } = await this.#steps.step(raw, options);
     return closed && stepped;
@@ -152,18 +186,21 @@ export class Fabric extends FabricRuntime {
    */
   async clipGradients(model: Module, optimizer: Optimizer, options: ClipGradientsOptions): Promise<number | undefined> {
     this.assertLaunched('clipGradients');
-    this.#setUpModule(model, 'clipGradients');
-    const raw = this.#setUpOptimizer(optimizer, 'clipGradients');
+    this.#known.moduleBehind(model, 'clipGradients');
+    const raw = this.#known.optimizerBehind(optimizer, 'clipGradients');
     const norm = await this.#steps.clipGradients(raw, checkClipOptions(options));
     if (options.errorIfNonfinite === true && norm !== undefined && !Number.isFinite(norm))
-      throw new TensorloomError('NON_FINITE', `The gradient's norm is ${norm}, so it cannot be clipped. Lower the learning rate, or leave errorIfNonfinite out to have such steps skipped.`);
+      throw new TensorloomError(
+        'NON_FINITE',
+        `The gradient's norm is ${norm}, so it cannot be clipped. Lower the learning rate, or leave errorIfNonfinite out to have such steps skipped.`,
+      );
     return norm;
   }
 
   /** Runs `fn` without reducing gradients among ranks, for all micro-batches of a window but its last. */
   async noBackwardSync<T>(model: Module, enabled: boolean, fn: () => Promise<T> | T): Promise<T> {
     this.assertLaunched('noBackwardSync');
-    const module = this.#setUpModule(model, 'noBackwardSync');
+    const module = this.#known.moduleBehind(model, 'noBackwardSync');
     return enabled ? this.strategy.noBackwardSync(module, fn) : fn();
   }
 
@@ -210,7 +247,11 @@ export class Fabric extends FabricRuntime {
    * Restores into `state`: Statefuls in place, JSON values by replacing its members. Returns what else the checkpoint holds.
    * @throws TensorloomError `BAD_CHECKPOINT` if it is incomplete, damaged or of something else, naming every difference
    */
-  async load(folder: string, state: CheckpointState, options: LoadCheckpointOptions = {}): Promise<Record<string, Json | StoredState>> {
+  async load(
+    folder: string,
+    state: CheckpointState,
+    options: LoadCheckpointOptions = {},
+  ): Promise<Record<string, Json | StoredState>> {
     this.assertLaunched('load');
     const checkpoint = await this.connections.checkpointIO.openCheckpoint(folder);
     const own = options.restoreProgress ?? Object.values(state).some(isFabricOptimizer);
@@ -229,37 +270,17 @@ export class Fabric extends FabricRuntime {
   }
 
   #ownPieces(): Record<string, Stateful> {
-    return { lossScaler: this.precision.lossScaler, strategy: this.strategy, random: globalRandom(), progress: this.#steps };
-  }
-
-  #checkNew(module: unknown, call: string): void {
-    this.assertLaunched(call);
-    if (isFabricModule(module) || (module instanceof Module && this.#modules.has(module)))
-      throw new TensorloomError('MISUSE', `fabric.${call}: this module was set up before; use what the first call returned.`);
-    if (!(module instanceof Module)) throw new TensorloomError('MISUSE', `fabric.${call} takes a Module; got ${module === null ? 'null' : typeof module}.`);
-  }
-
-  #setUpModule(model: unknown, call: string): Module {
-    if (!isFabricModule(model))
-      throw new TensorloomError('NOT_SET_UP', `fabric.${call} takes a module that was set up; use what \`await fabric.setup(module, ...)\` returned.`);
-    return unwrapModule(model) as Module;
-  }
-
-  #setUpOptimizer(optimizer: unknown, call: string): Optimizer {
-    if (!isFabricOptimizer(optimizer))
-      throw new TensorloomError('NOT_SET_UP', `fabric.${call} takes an optimizer that was set up; use what \`await fabric.setup(module, optimizer)\` returned.`);
-    return unwrapOptimizer(optimizer) as Optimizer;
-  }
-
-  #makeOptimizer(input: OptimizerInput, module: Module): Optimizer {
-    if (isFabricOptimizer(input) || this.#optimizers.has(input as Optimizer))
-      throw new TensorloomError('MISUSE', 'This optimizer was set up before; use what the first call returned.');
-    return makeOptimizer(input, module);
+    return {
+      lossScaler: this.precision.lossScaler,
+      strategy: this.strategy,
+      random: globalRandom(),
+      progress: this.#steps,
+    };
   }
 
   #wrapOptimizer(optimizer: Optimizer): FabricOptimizer<Optimizer> {
     const placed = this.strategy.setupOptimizer(optimizer);
-    this.#optimizers.add(optimizer).add(placed);
+    this.#known.add(optimizer, placed);
     this.#steps.register(placed);
     return wrapOptimizer(placed, () => this.#steps.isAccumulating(placed));
   }

@@ -8,7 +8,8 @@ describe('losses and gradients that are not finite', () => {
   it('spoil their window: the step is skipped, parameters stay, the next window is good again', async () => {
     const fabric = await launched({ strategy: new SingleDeviceStrategy('two', 2) });
     const [model, optimizer] = await fabric.setup(new LinearRegression(), adam());
-    const backward = (factor: number) => fabric.backward(model, () => tf.tidy(() => tf.mul(model.weight.value.square().sum(), factor) as Scalar));
+    const backward = (factor: number) =>
+      fabric.backward(model, () => tf.tidy(() => tf.mul(model.weight.value.square().sum(), factor) as Scalar));
     const weights = async () => [...(await model.weight.value.data())];
     const before = await weights();
     expect((await backward(Number.NaN)).loss).toBeNaN();
@@ -29,7 +30,9 @@ describe('losses and gradients that are not finite', () => {
   it('are noticed where the loss is not finite though its gradient is', async () => {
     const fabric = await launched();
     const [model, optimizer] = await fabric.setup(new LinearRegression(), adam());
-    const { loss } = await fabric.backward(model, () => tf.tidy(() => tf.add(model.weight.value.sum(), Infinity) as Scalar));
+    const { loss } = await fabric.backward(model, () =>
+      tf.tidy(() => tf.add(model.weight.value.sum(), Infinity) as Scalar),
+    );
     expect(loss).toBe(Infinity);
     expect(await fabric.step(optimizer)).toBe(false);
   });
@@ -44,7 +47,9 @@ describe('losses and gradients that are not finite', () => {
     for (const factor of [Number.NaN, Number.NaN, 1, Number.NaN, Number.NaN]) await once(factor);
     await expect(once(Number.NaN)).rejects.toMatchObject({
       code: 'NON_FINITE',
-      message: expect.stringMatching(/after 3 skipped steps in a row: the loss was NaN or infinite, last at micro-batch 6, after 1 optimizer steps\. Lower the learning rate/),
+      message: expect.stringMatching(
+        /after 3 skipped steps in a row: the loss was NaN or infinite, last at micro-batch 6, after 1 optimizer steps\. Lower the learning rate/,
+      ),
     });
   });
 });
@@ -52,8 +57,13 @@ describe('losses and gradients that are not finite', () => {
 describe('fabric.clipGradients', () => {
   async function withGradient(factor: number) {
     const fabric = await launched();
-    const [model, optimizer] = await fabric.setup(new LinearRegression(), (parameters) => new SGD(parameters, { lr: 1 }));
-    await fabric.backward(model, () => tf.tidy(() => ({ loss: tf.mul(model.weight.value.sum(), factor) as Scalar, items: 4 })));
+    const [model, optimizer] = await fabric.setup(
+      new LinearRegression(),
+      (parameters) => new SGD(parameters, { lr: 1 }),
+    );
+    await fabric.backward(model, () =>
+      tf.tidy(() => ({ loss: tf.mul(model.weight.value.sum(), factor) as Scalar, items: 4 })),
+    );
     const gradient = async () => [...(await (model.weight.grad as tf.Tensor).data())];
     return { fabric, model, optimizer, gradient };
   }
@@ -85,7 +95,9 @@ describe('fabric.clipGradients', () => {
 
   it('throws for a norm that is not finite if asked to', async () => {
     const { fabric, model, optimizer } = await withGradient(Infinity);
-    await expect(fabric.clipGradients(model, optimizer, { clipNorm: 1, errorIfNonfinite: true })).rejects.toMatchObject({ code: 'NON_FINITE' });
+    await expect(fabric.clipGradients(model, optimizer, { clipNorm: 1, errorIfNonfinite: true })).rejects.toMatchObject(
+      { code: 'NON_FINITE' },
+    );
     expect(await fabric.step(optimizer)).toBe(false);
   });
 });

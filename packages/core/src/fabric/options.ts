@@ -70,9 +70,13 @@ const schema = z.strictObject({
  * @param environment for what a launcher passes down: `TENSORLOOM_ACCELERATOR`, `_STRATEGY`, `_DEVICES`, `_PRECISION`
  * @throws TensorloomError `BAD_OPTION` naming each bad or unknown option, `CONFLICTING_OPTIONS`
  */
-export function resolveOptions(given: FabricOptions, environment: Readonly<Record<string, string | undefined>>): ResolvedOptions {
+export function resolveOptions(
+  given: FabricOptions,
+  environment: Readonly<Record<string, string | undefined>>,
+): ResolvedOptions {
   const parsed = schema.safeParse(given);
-  if (!parsed.success) throw new TensorloomError('BAD_OPTION', `Fabric: ${parsed.error.issues.map(describeIssue).join('; ')}.`);
+  if (!parsed.success)
+    throw new TensorloomError('BAD_OPTION', `Fabric: ${parsed.error.issues.map(describeIssue).join('; ')}.`);
   if (given.strategyOptions !== undefined && typeof given.strategy === 'object')
     throw new TensorloomError(
       'CONFLICTING_OPTIONS',
@@ -85,7 +89,11 @@ export function resolveOptions(given: FabricOptions, environment: Readonly<Recor
     numNodes: given.numNodes ?? 1,
     strategy: agreed('strategy', given.strategy, fromLauncher.strategy) ?? 'auto',
     strategyOptions: given.strategyOptions ?? {},
-    precision: agreed('precision', typeof given.precision === 'number' ? String(given.precision) : given.precision, fromLauncher.precision),
+    precision: agreed(
+      'precision',
+      typeof given.precision === 'number' ? String(given.precision) : given.precision,
+      fromLauncher.precision,
+    ),
     threads: given.threads,
     loggers: list(given.loggers),
     callbacks: list(given.callbacks),
@@ -95,13 +103,23 @@ export function resolveOptions(given: FabricOptions, environment: Readonly<Recor
 }
 
 function isDevices(value: unknown): boolean {
-  const whole = (number: unknown, atLeast: number): boolean => Number.isInteger(number) && (number as number) >= atLeast;
-  return value === 'auto' || whole(value, 1) || (Array.isArray(value) && value.length > 0 && value.every((index) => whole(index, 0)));
+  const whole = (number: unknown, atLeast: number): boolean =>
+    Number.isInteger(number) && (number as number) >= atLeast;
+  return (
+    value === 'auto' ||
+    whole(value, 1) ||
+    (Array.isArray(value) && value.length > 0 && value.every((index) => whole(index, 0)))
+  );
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => `unknown option '${key}'.${suggestion(key, Object.keys(schema.shape))} Known: ${Object.keys(schema.shape).join(', ')}`).join('; ');
+    return issue.keys
+      .map(
+        (key) =>
+          `unknown option '${key}'.${suggestion(key, Object.keys(schema.shape))} Known: ${Object.keys(schema.shape).join(', ')}`,
+      )
+      .join('; ');
   return `option '${issue.path.join('.')}': ${issue.message}`;
 }
 
@@ -116,7 +134,10 @@ function launcherValues(environment: Readonly<Record<string, string | undefined>
   const value = (name: string): string | undefined => environment[`TENSORLOOM_${name}`] || undefined;
   const devices = value('DEVICES');
   if (devices !== undefined && devices !== 'auto' && !/^[1-9]\d*$/.test(devices))
-    throw new TensorloomError('BAD_OPTION', `TENSORLOOM_DEVICES is '${devices}'; expected a number of devices or 'auto'.`);
+    throw new TensorloomError(
+      'BAD_OPTION',
+      `TENSORLOOM_DEVICES is '${devices}'; expected a number of devices or 'auto'.`,
+    );
   return {
     accelerator: value('ACCELERATOR'),
     strategy: value('STRATEGY'),
@@ -129,12 +150,16 @@ function launcherValues(environment: Readonly<Record<string, string | undefined>
 function agreed<T, U>(option: string, script: T | undefined, launcher: U | undefined): T | U | undefined {
   if (launcher === undefined || launcher === 'auto') return script;
   if (script === undefined || script === 'auto') return launcher;
-  const shown = typeof script === 'object' ? ((script as { name?: unknown }).name ?? JSON.stringify(script)) : script;
-  const comparable = (value: unknown): string => (option === 'precision' ? precisionName(String(value)) : String(value));
+  const shown =
+    typeof script === 'object'
+      ? ((script as { readonly name?: string }).name ?? JSON.stringify(script))
+      : String(script);
+  const comparable = (value: unknown): string =>
+    option === 'precision' ? precisionName(String(value)) : String(value);
   if (comparable(shown) !== comparable(launcher))
     throw new TensorloomError(
       'CONFLICTING_OPTIONS',
-      `Fabric: the script asks for ${option} '${String(shown)}', the launcher (TENSORLOOM_${option.toUpperCase()}) for '${String(launcher)}'; leave one of them out.`,
+      `Fabric: the script asks for ${option} '${shown}', the launcher (TENSORLOOM_${option.toUpperCase()}) for '${String(launcher)}'; leave one of them out.`,
     );
   return script;
 }

@@ -28,9 +28,13 @@ export function sortPlugins(plugins: readonly Plugin[]): SortedPlugins {
   for (const [index, plugin] of plugins.entries()) {
     const kind = marks.find(([, member]) => member in plugin)?.[0];
     if (kind === undefined)
-      throw new TensorloomError('BAD_OPTION', `Fabric: plugin ${index} is neither a Precision, a CheckpointIO, a ClusterEnvironment nor a ProcessGroup.`);
-    if (kind in sorted) throw new TensorloomError('CONFLICTING_OPTIONS', `Fabric: two plugins of kind ${kind} are given; leave one out.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `Fabric: plugin ${index} is neither a Precision, a CheckpointIO, a ClusterEnvironment nor a ProcessGroup.`,
+      );
+    if (kind in sorted)
+      throw new TensorloomError('CONFLICTING_OPTIONS', `Fabric: two plugins of kind ${kind} are given; leave one out.`);
     sorted[kind] = plugin;
   }
-  return sorted as SortedPlugins;
+  return sorted;
 }

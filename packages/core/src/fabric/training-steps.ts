@@ -6,11 +6,13 @@ import type { Optimizer } from '../optimizers/optimizer.ts';
 import type { LossScaler } from '../precision/loss-scaler.ts';
 import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 import type { BackwardRequest, ClipOptions, StepOptions, StepResult, Strategy } from '../strategies/strategy.ts';
-import { tf, type Scalar, type Tensor } from '../tensors.ts';
+import { isTensor, tf, type Scalar, type Tensor } from '../tensors.ts';
 import { tensorsIn } from './fabric-data-loader.ts';
 
 /** What `fabric.backward` returns: the closure's output with the loss as a number. Its tensors live until the next backward. */
-export type BackwardResult<T extends LossOutput> = T extends Scalar ? { loss: number } : Omit<T, 'loss'> & { loss: number };
+export type BackwardResult<T extends LossOutput> = T extends Scalar
+  ? { loss: number }
+  : Omit<T, 'loss'> & { loss: number };
 
 export interface TrainingCounts {
   microBatches: number;
@@ -27,7 +29,14 @@ export interface TrainingCounts {
 }
 
 export class TrainingSteps implements Stateful {
-  readonly counts: TrainingCounts = { microBatches: 0, steps: 0, skippedSteps: 0, skippedInARow: 0, windowSpoiled: 0, windowClosed: 0 };
+  readonly counts: TrainingCounts = {
+    microBatches: 0,
+    steps: 0,
+    skippedSteps: 0,
+    skippedInARow: 0,
+    windowSpoiled: 0,
+    windowClosed: 0,
+  };
   lastStep: StepResult | undefined;
   readonly #strategy: Strategy;
   readonly #lossScaler: LossScaler;
@@ -51,9 +60,16 @@ export class TrainingSteps implements Stateful {
     return (this.#pending.get(optimizer) ?? 0) > 0;
   }
 
-  async backward<T extends LossOutput>(module: Module, compute: () => T, request: BackwardRequest): Promise<BackwardResult<T>> {
+  async backward<T extends LossOutput>(
+    module: Module,
+    compute: () => T,
+    request: BackwardRequest,
+  ): Promise<BackwardResult<T>> {
     if (this.#running)
-      throw new TensorloomError('MISUSE', 'fabric.backward was called before an earlier call of it had ended; await each call.');
+      throw new TensorloomError(
+        'MISUSE',
+        'fabric.backward was called before an earlier call of it had ended; await each call.',
+      );
     this.#running = true;
     this.#freeExtras();
     try {
@@ -63,12 +79,13 @@ export class TrainingSteps implements Stateful {
       const loss = (await lossTensor.data())[0] as number;
       lossTensor.dispose();
       // What the closure made is ours to free; what it only passed on (its batch) is not.
-      if (!(output instanceof tf.Tensor)) this.#extras = tensorsIn({ ...output, loss }).filter((tensor) => tensor.id > firstId && !tensor.kept);
+      const result: { loss: number } = isTensor(output) ? { loss } : { ...(output as object), loss };
+      this.#extras = tensorsIn(result).filter((tensor) => tensor.id > firstId && !tensor.kept);
       this.#openWindow();
       this.counts.microBatches++;
       if (!Number.isFinite(loss)) this.counts.windowSpoiled = 1;
       for (const [optimizer, count] of this.#pending) this.#pending.set(optimizer, count + 1);
-      return (output instanceof tf.Tensor ? { loss } : { ...output, loss }) as BackwardResult<T>;
+      return result as BackwardResult<T>;
     } finally {
       this.#running = false;
     }
@@ -79,7 +96,10 @@ export class TrainingSteps implements Stateful {
     if (!this.isAccumulating(optimizer)) {
       // A flush at the end of an epoch may find that the last micro-batch has closed its window already.
       if (options.flush === true) return (this.lastStep = { closed: false, stepped: false });
-      throw new TensorloomError('MISUSE', 'fabric.step was called without a fabric.backward since the last step; there is no gradient to step by.');
+      throw new TensorloomError(
+        'MISUSE',
+        'fabric.step was called without a fabric.backward since the last step; there is no gradient to step by.',
+      );
     }
     const spoiled = this.counts.windowSpoiled === 1;
     const scaleBefore = this.#lossScaler.scale;
@@ -104,7 +124,10 @@ export class TrainingSteps implements Stateful {
   /** Undefined while the window stays open: there is nothing to clip yet. */
   async clipGradients(optimizer: Optimizer, options: ClipOptions): Promise<number | undefined> {
     if (!this.isAccumulating(optimizer))
-      throw new TensorloomError('MISUSE', 'fabric.clipGradients was called without a fabric.backward since the last step; there is no gradient to clip.');
+      throw new TensorloomError(
+        'MISUSE',
+        'fabric.clipGradients was called without a fabric.backward since the last step; there is no gradient to clip.',
+      );
     return this.#strategy.windowWillClose ? this.#strategy.clipGradients(optimizer, options) : undefined;
   }
 
@@ -120,7 +143,8 @@ export class TrainingSteps implements Stateful {
       throw new TensorloomError('BAD_CHECKPOINT', "The checkpoint's training progress is not readable.");
     for (const key of Object.keys(this.counts) as (keyof TrainingCounts)[]) {
       const count = (counts as Record<string, unknown>)[key];
-      if (typeof count !== 'number') throw new TensorloomError('BAD_CHECKPOINT', `The checkpoint's training progress lacks '${key}'.`);
+      if (typeof count !== 'number')
+        throw new TensorloomError('BAD_CHECKPOINT', `The checkpoint's training progress lacks '${key}'.`);
       this.counts[key] = count;
     }
     [...this.#pending.keys()].forEach((optimizer, index) => this.#pending.set(optimizer, Number(pending[index] ?? 0)));
@@ -153,15 +177,25 @@ export class TrainingSteps implements Stateful {
 function checked<T extends LossOutput>(output: T): T {
   const loss = lossOf(output);
   if (loss.rank !== 0)
-    throw new TensorloomError('MISUSE', `fabric.backward needs a scalar loss, but the closure's loss has shape [${loss.shape.join(', ')}]. Reduce it, for instance with .mean().`);
+    throw new TensorloomError(
+      'MISUSE',
+      `fabric.backward needs a scalar loss, but the closure's loss has shape [${loss.shape.join(', ')}]. Reduce it, for instance with .mean().`,
+    );
   return output;
 }
 
 function lossOf(output: unknown): Tensor {
-  if (output instanceof Promise) throw new TensorloomError('MISUSE', 'The closure given to fabric.backward must be synchronous, but it returned a promise. Await data before the call.');
-  const loss: unknown = output instanceof tf.Tensor ? output : (output as { readonly loss?: unknown } | null | undefined)?.loss;
-  if (!(loss instanceof tf.Tensor))
-    throw new TensorloomError('MISUSE', 'The closure given to fabric.backward must return a scalar loss, or an object whose `loss` is one.');
+  if (output instanceof Promise)
+    throw new TensorloomError(
+      'MISUSE',
+      'The closure given to fabric.backward must be synchronous, but it returned a promise. Await data before the call.',
+    );
+  const loss: unknown = isTensor(output) ? output : (output as { readonly loss?: unknown } | null | undefined)?.loss;
+  if (!isTensor(loss))
+    throw new TensorloomError(
+      'MISUSE',
+      'The closure given to fabric.backward must return a scalar loss, or an object whose `loss` is one.',
+    );
   return loss;
 }
 

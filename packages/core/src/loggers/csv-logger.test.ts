@@ -22,7 +22,9 @@ describe('CsvLogger', () => {
       return logger.folder;
     });
     expect(versions).toEqual(['version_0', 'version_1'].map((version) => join(folder, 'logs', version)));
-    expect(new CsvLogger({ rootFolder: folder, name: 'other', version: 7 }).folder).toBe(join(folder, 'other', 'version_7'));
+    expect(new CsvLogger({ rootFolder: folder, name: 'other', version: 7 }).folder).toBe(
+      join(folder, 'other', 'version_7'),
+    );
     expect(new CsvLogger({ folder }).folder).toBe(folder);
   });
 
@@ -61,13 +63,18 @@ describe('CsvLogger', () => {
     expect(() => logger.logMetrics({ step: 1 }, 1)).toThrow(expect.objectContaining({ code: 'MISUSE' }));
     writeFileSync(join(folder, 'metrics.csv'), 'a,b\n1,2\n');
     expect(() => new CsvLogger({ folder })).toThrow(expect.objectContaining({ code: 'BAD_FILE' }));
-    expect(() => new CsvLogger({ folder: join(folder, 'metrics.csv', 'inside') })).toThrow(expect.objectContaining({ code: 'IO', message: expect.stringMatching(/cannot write/) }));
+    expect(() => new CsvLogger({ folder: join(folder, 'metrics.csv', 'inside') })).toThrow(
+      expect.objectContaining({ code: 'IO', message: expect.stringMatching(/cannot write/) }),
+    );
   });
 
   it('keeps hyper-parameters beside', () => {
     const logger = new CsvLogger({ folder });
     logger.logHyperparameters({ lr: 0.1, model: { layers: 2 } });
-    expect(JSON.parse(readFileSync(join(folder, 'hyperparameters.json'), 'utf8'))).toEqual({ lr: 0.1, model: { layers: 2 } });
+    expect(JSON.parse(readFileSync(join(folder, 'hyperparameters.json'), 'utf8'))).toEqual({
+      lr: 0.1,
+      model: { layers: 2 },
+    });
     expect(existsSync(join(folder, 'metrics.csv'))).toBe(false);
   });
 });

@@ -1,5 +1,15 @@
 /** Metrics as `metrics.csv`: one row per step, columns as they come, fit to be continued after a resume. */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { TensorloomError } from '../errors.ts';
 import type { JsonObject } from '../stateful.ts';
@@ -35,28 +45,42 @@ export class CsvLogger implements Logger {
   /** @throws TensorloomError `BAD_FILE` if an existing `metrics.csv` is not one; `IO` if the folder cannot be written */
   constructor(options: CsvLoggerOptions) {
     this.name = 'rootFolder' in options ? (options.name ?? 'logs') : 'csv';
-    this.folder = 'rootFolder' in options ? versionFolder(join(options.rootFolder, this.name), options.version) : options.folder;
+    this.folder =
+      'rootFolder' in options ? versionFolder(join(options.rootFolder, this.name), options.version) : options.folder;
     this.#path = join(this.folder, fileName);
     try {
       mkdirSync(this.folder, { recursive: true });
       if (existsSync(this.#path)) this.#continue(options.resumeAtStep ?? Infinity);
     } catch (error) {
       if (error instanceof TensorloomError) throw error;
-      throw new TensorloomError('IO', `CsvLogger cannot write to ${this.folder}: ${(error as Error).message}. Choose a folder that you can write to.`, { cause: error });
+      throw new TensorloomError(
+        'IO',
+        `CsvLogger cannot write to ${this.folder}: ${(error as Error).message}. Choose a folder that you can write to.`,
+        { cause: error },
+      );
     }
   }
 
   /** Metrics of a step that has just been logged join its row. A new name becomes a new column: the file is then written anew. */
   logMetrics(metrics: Readonly<Record<string, number>>, step: number): void {
-    if ('step' in metrics) throw new TensorloomError('MISUSE', "CsvLogger: 'step' is the name of its first column; give the step as argument.");
+    if ('step' in metrics)
+      throw new TensorloomError(
+        'MISUSE',
+        "CsvLogger: 'step' is the name of its first column; give the step as argument.",
+      );
     const joins = this.#lastRow !== undefined && this.#lastRow.step === step;
-    const row = joins && this.#lastRow !== undefined ? this.#lastRow : { step, values: new Map<string, string>(), offset: this.#bytes };
+    const row =
+      joins && this.#lastRow !== undefined
+        ? this.#lastRow
+        : { step, values: new Map<string, string>(), offset: this.#bytes };
     for (const [name, value] of Object.entries(metrics)) row.values.set(name, String(value));
     const added = Object.keys(metrics).filter((name) => !this.#columns.includes(name));
     if (joins) this.#truncate(row.offset);
     if (added.length > 0) this.#addColumns(added);
     row.offset = this.#bytes;
-    this.#append(line(this.#columns.map((column) => (column === 'step' ? String(step) : (row.values.get(column) ?? '')))));
+    this.#append(
+      line(this.#columns.map((column) => (column === 'step' ? String(step) : (row.values.get(column) ?? '')))),
+    );
     this.#lastRow = row;
   }
 
@@ -67,7 +91,11 @@ export class CsvLogger implements Logger {
 
   #continue(resumeAtStep: number): void {
     const [header, ...rows] = parse(readFileSync(this.#path, 'utf8'));
-    if (header?.[0] !== 'step') throw new TensorloomError('BAD_FILE', `${this.#path} is not a file of CsvLogger: its first column is not 'step'. Move it away or choose another folder.`);
+    if (header?.[0] !== 'step')
+      throw new TensorloomError(
+        'BAD_FILE',
+        `${this.#path} is not a file of CsvLogger: its first column is not 'step'. Move it away or choose another folder.`,
+      );
     this.#columns = header;
     this.#rewrite(rows.filter((row) => row.length === header.length && Number(row[0]) <= resumeAtStep));
   }
@@ -97,14 +125,16 @@ export class CsvLogger implements Logger {
 
 function versionFolder(parent: string, version: number | undefined): string {
   if (version !== undefined) return join(parent, `version_${version}`);
-  const taken = existsSync(parent) ? readdirSync(parent).map((name) => Number(/^version_(\d+)$/.exec(name)?.[1] ?? -1)) : [];
+  const taken = existsSync(parent)
+    ? readdirSync(parent).map((name) => Number(/^version_(\d+)$/.exec(name)?.[1] ?? -1))
+    : [];
   return join(parent, `version_${Math.max(-1, ...taken) + 1}`);
 }
 
 function replaceFile(path: string, text: string): void {
   const temporary = `${path}.tmp-${process.pid}`;
   try {
-    writeFileSync(temporary, text, { flush: true } as object);
+    writeFileSync(temporary, text, { flush: true });
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });

@@ -13,7 +13,10 @@ export function withActivationStorage<T>(accelerator: Accelerator, storage: Floa
   const before = current.get(accelerator) ?? 'float32';
   if (before === storage) return synchronous(fn());
   if (accelerator.setActivationStorage === undefined)
-    throw new TensorloomError('UNSUPPORTED', `Accelerator '${accelerator.name}' stores ${accelerator.storages.join(', ')} only, not ${storage}.`);
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `Accelerator '${accelerator.name}' stores ${accelerator.storages.join(', ')} only, not ${storage}.`,
+    );
   set(accelerator, storage);
   try {
     return synchronous(fn());
@@ -29,6 +32,9 @@ function set(accelerator: Accelerator, storage: FloatStorage): void {
 
 function synchronous<T>(result: T): T {
   if (result instanceof Promise)
-    throw new TensorloomError('MISUSE', 'The function run under autocast must be synchronous: what follows its first await would run without autocast.');
+    throw new TensorloomError(
+      'MISUSE',
+      'The function run under autocast must be synchronous: what follows its first await would run without autocast.',
+    );
   return result;
 }

@@ -51,7 +51,8 @@ export class HalfStoringAccelerator implements Accelerator {
         kernelFunc: (call) => {
           const results = kernel.kernelFunc(call);
           const inputs = Object.values(call.inputs).flat() as tf.TensorInfo[];
-          for (const result of Array.isArray(results) ? results : [results]) store(result, inputs, call.backend as CpuBackend);
+          for (const result of Array.isArray(results) ? results : [results])
+            store(result, inputs, call.backend as CpuBackend);
           return results;
         },
       });

@@ -40,12 +40,21 @@ describe('DynamicLossScaler', () => {
     other.loadStateDict(stored(scaler.stateDict().values));
     other.update(true);
     expect([other.scale, other.goodSteps]).toEqual([65536, 0]);
-    expect(() => other.loadStateDict(stored({ scale: -1, goodSteps: 0 }))).toThrow(expect.objectContaining({ code: 'BAD_CHECKPOINT' }));
+    expect(() => other.loadStateDict(stored({ scale: -1, goodSteps: 0 }))).toThrow(
+      expect.objectContaining({ code: 'BAD_CHECKPOINT' }),
+    );
     expect(() => other.loadStateDict(stored({}))).toThrow(expect.objectContaining({ code: 'BAD_CHECKPOINT' }));
   });
 
   it('refuses factors that make no sense', () => {
-    for (const bad of [{ initialScale: 0 }, { growthFactor: 1 }, { backoffFactor: 1 }, { backoffFactor: 0 }, { growthInterval: 0.5 }, { initialScale: Infinity }])
+    for (const bad of [
+      { initialScale: 0 },
+      { growthFactor: 1 },
+      { backoffFactor: 1 },
+      { backoffFactor: 0 },
+      { growthInterval: 0.5 },
+      { initialScale: Infinity },
+    ])
       expect(() => new DynamicLossScaler(bad)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
   });
 });

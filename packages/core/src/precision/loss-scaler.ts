@@ -52,7 +52,10 @@ export class DynamicLossScaler implements LossScaler {
     check(initialScale > 0 && Number.isFinite(initialScale), `initialScale is positive, not ${initialScale}`);
     check(growthFactor > 1, `growthFactor is above 1, not ${growthFactor}`);
     check(backoffFactor > 0 && backoffFactor < 1, `backoffFactor lies between 0 and 1, not at ${backoffFactor}`);
-    check(Number.isInteger(growthInterval) && growthInterval >= 1, `growthInterval is a number of steps, not ${growthInterval}`);
+    check(
+      Number.isInteger(growthInterval) && growthInterval >= 1,
+      `growthInterval is a number of steps, not ${growthInterval}`,
+    );
     this.#scale = initialScale;
     this.growthFactor = growthFactor;
     this.backoffFactor = backoffFactor;

@@ -27,8 +27,14 @@ async function mixed(scaler = new DynamicLossScaler({ growthInterval: 5 })) {
   }
   const fabric = new Fabric({ accelerator, plugins: [new MixedPrecision('16-mixed', 'float16', scaler)] });
   await fabric.launch();
-  const [model, optimizer] = await fabric.setup(new HalfRegression(), (parameters) => new Adam(parameters, { lr: 0.1 }));
-  const run = async (batches: number, seed = 7): Promise<{ scales: number[]; stepped: boolean[]; losses: number[] }> => {
+  const [model, optimizer] = await fabric.setup(
+    new HalfRegression(),
+    (parameters) => new Adam(parameters, { lr: 0.1 }),
+  );
+  const run = async (
+    batches: number,
+    seed = 7,
+  ): Promise<{ scales: number[]; stepped: boolean[]; losses: number[] }> => {
     const seen = { scales: [] as number[], stepped: [] as boolean[], losses: [] as number[] };
     for await (const batch of fabric.setupDataLoader(regressionBatches(batches, 4, seed))) {
       const { loss } = await fabric.backward(model, () => model.forward(batch));
@@ -68,7 +74,10 @@ describe('16-mixed on an accelerator that stores halves', () => {
     await half.run(10);
     const fabric = new Fabric({ accelerator: 'cpu' });
     await fabric.launch();
-    const [model, optimizer] = await fabric.setup(new LinearRegression(), (parameters) => new Adam(parameters, { lr: 0.1 }));
+    const [model, optimizer] = await fabric.setup(
+      new LinearRegression(),
+      (parameters) => new Adam(parameters, { lr: 0.1 }),
+    );
     for await (const batch of fabric.setupDataLoader(regressionBatches(10))) {
       await fabric.backward(model, () => model.forward(batch));
       await fabric.step(optimizer);
@@ -111,7 +120,11 @@ describe('autocast', () => {
         full!.autocast(accelerator, look);
         look();
       });
-      expect(() => brain!.autocast(accelerator, () => { throw new Error('inside'); })).toThrow('inside');
+      expect(() =>
+        brain!.autocast(accelerator, () => {
+          throw new Error('inside');
+        }),
+      ).toThrow('inside');
       look();
     });
     look();
@@ -120,10 +133,14 @@ describe('autocast', () => {
 
   it('refuses asynchronous functions and storages that the accelerator lacks', () => {
     const accelerator = halves();
-    expect(() => withActivationStorage(accelerator, 'float16', async () => 1)).toThrow(expect.objectContaining({ code: 'MISUSE' }));
+    expect(() => withActivationStorage(accelerator, 'float16', async () => 1)).toThrow(
+      expect.objectContaining({ code: 'MISUSE' }),
+    );
     expect(accelerator.activations).toBeNull();
     const plain = { ...new FakeAccelerator('plain', ['float32']), name: 'plain', storages: ['float32'] } as never;
-    expect(() => withActivationStorage(plain, 'float16', () => 1)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }));
+    expect(() => withActivationStorage(plain, 'float16', () => 1)).toThrow(
+      expect.objectContaining({ code: 'UNSUPPORTED' }),
+    );
     expect(withActivationStorage(plain, 'float32', () => 1)).toBe(1);
   });
 

@@ -7,7 +7,12 @@ import './mixed.ts';
 import './true.ts';
 
 /** As in Lightning: a bare 16 means mixed, a bare 32 or 64 means true. */
-const shortForms: Readonly<Record<string, string>> = { '64': '64-true', '32': '32-true', '16': '16-mixed', bf16: 'bf16-mixed' };
+const shortForms: Readonly<Record<string, string>> = {
+  '64': '64-true',
+  '32': '32-true',
+  '16': '16-mixed',
+  bf16: 'bf16-mixed',
+};
 
 /** The full name of a precision: `16` → `16-mixed`. Unknown names pass through. */
 export function precisionName(given: string | number): string {
@@ -40,7 +45,9 @@ export function checkPair(accelerator: Accelerator, precision: Precision): void 
 export function describePairs(): string {
   const pairs = accelerators.names().map((name) => {
     const { storages } = accelerators.get(name).create();
-    const able = precisions.names().filter((candidate) => storagesOf(precisions.get(candidate)()).every((storage) => storages.includes(storage)));
+    const able = precisions
+      .names()
+      .filter((candidate) => storagesOf(precisions.get(candidate)()).every((storage) => storages.includes(storage)));
     return `${name} with ${able.join(', ')}`;
   });
   return `Pairs that exist: ${pairs.join('; ')}.`;

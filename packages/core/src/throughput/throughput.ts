@@ -47,9 +47,21 @@ export class Throughput {
 
   /** @throws TensorloomError `BAD_OPTION` */
   constructor({ windowSize = 100, worldSize = 1, peakFlopsPerSecond }: ThroughputOptions = {}) {
-    if (!Number.isInteger(windowSize) || windowSize < 1) throw new TensorloomError('BAD_OPTION', `Throughput: windowSize is ${windowSize}; expected a whole number of at least 1.`);
-    if (!Number.isInteger(worldSize) || worldSize < 1) throw new TensorloomError('BAD_OPTION', `Throughput: worldSize is ${worldSize}; expected a whole number of at least 1.`);
-    if (peakFlopsPerSecond !== undefined && !(peakFlopsPerSecond > 0)) throw new TensorloomError('BAD_OPTION', `Throughput: peakFlopsPerSecond is ${peakFlopsPerSecond}; expected a number above 0.`);
+    if (!Number.isInteger(windowSize) || windowSize < 1)
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `Throughput: windowSize is ${windowSize}; expected a whole number of at least 1.`,
+      );
+    if (!Number.isInteger(worldSize) || worldSize < 1)
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `Throughput: worldSize is ${worldSize}; expected a whole number of at least 1.`,
+      );
+    if (peakFlopsPerSecond !== undefined && !(peakFlopsPerSecond > 0))
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `Throughput: peakFlopsPerSecond is ${peakFlopsPerSecond}; expected a number above 0.`,
+      );
     this.#windowSize = windowSize;
     this.#worldSize = worldSize;
     this.#peak = peakFlopsPerSecond;
@@ -61,9 +73,16 @@ export class Throughput {
     if (last !== undefined)
       for (const key of ['seconds', 'batches', 'samples', 'items', 'flops'] as const) {
         const [before, now] = [last[key], sample[key]];
-        if ((before === undefined) !== (now === undefined)) throw new TensorloomError('MISUSE', `Throughput.update: '${key}' is given in some updates only; give it in all or none.`);
+        if ((before === undefined) !== (now === undefined))
+          throw new TensorloomError(
+            'MISUSE',
+            `Throughput.update: '${key}' is given in some updates only; give it in all or none.`,
+          );
         if (before !== undefined && now !== undefined && now < before)
-          throw new TensorloomError('MISUSE', `Throughput.update takes totals since the start: '${key}' went from ${before} back to ${now}.`);
+          throw new TensorloomError(
+            'MISUSE',
+            `Throughput.update takes totals since the start: '${key}' went from ${before} back to ${now}.`,
+          );
       }
     this.#window.push(sample);
     // Rates need one more moment than steps between them.
@@ -83,7 +102,8 @@ export class Throughput {
       if (from === undefined || to === undefined) continue;
       const rate = (to - from) / elapsed;
       rates[`${key}PerSecond`] = rate;
-      if (this.#worldSize > 1) rates[`total${key.charAt(0).toUpperCase()}${key.slice(1)}PerSecond`] = rate * this.#worldSize;
+      if (this.#worldSize > 1)
+        rates[`total${key.charAt(0).toUpperCase()}${key.slice(1)}PerSecond`] = rate * this.#worldSize;
       if (key === 'flops' && this.#peak !== undefined) rates['modelFlopsUtilization'] = rate / this.#peak;
     }
     return rates as unknown as ThroughputRates;
