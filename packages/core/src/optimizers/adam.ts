@@ -1,7 +1,9 @@
 /** Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019), with PyTorch's formulas. */
 import { isKernel } from '../autograd/tape.ts';
 import { runKernel } from '../ops/fused-op.ts';
-import { tf } from '../tensors.ts';
+import { type Tensor } from '../tensors.ts';
+import { adamCorrections, adamStep, type AdamStepAttributes } from './adam-step.ts';
+import { registerTensorflowAdamStep } from './adam-step-tensorflow.ts';
 import {
   checkCommonOptions,
   Optimizer,
@@ -25,20 +27,14 @@ export interface AdamOptions {
 
 export type AdamGroup = AdamOptions & ParameterGroup;
 
-/** What the kernel `AdamStep` gets as attributes. */
-interface Attributes extends Omit<AdamOptions, 'betas'> {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly decoupled: boolean;
-  /** 1 for the first step. */
-  readonly step: number;
-}
+registerTensorflowAdamStep();
 
 /**
  * `m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²; w -= lr / (1 - β1^t) · m / (sqrt(v / (1 - β2^t)) + ε)`.
  *
  * A backend takes the update over by registering a tfjs kernel `AdamStep` with the inputs `value`, `gradient`, `expAvg` and
- * `expAvgSq`, which changes the first and the last two in place and returns `[]`.
+ * `expAvgSq` and the attributes `AdamStepAttributes`. It either changes the first and the last two in place and returns `[]`,
+ * or consumes these three and returns their successors.
  */
 export class Adam extends Optimizer<AdamGroup> {
   protected readonly momentNames = ['exp_avg', 'exp_avg_sq'];
@@ -59,13 +55,12 @@ export class Adam extends Optimizer<AdamGroup> {
 
   protected override updateDense({ parameter, gradient, state, step }: DenseUpdate, group: AdamGroup): void {
     const attributes = this.#attributes(group, step);
-    const [expAvg, expAvgSq] = state.dense as [tf.Tensor, tf.Tensor];
+    const [expAvg, expAvgSq] = state.dense as [Tensor, Tensor];
     const inputs = { value: parameter.value, gradient, expAvg, expAvgSq };
-    if (isKernel('AdamStep')) {
-      runKernel('AdamStep', inputs, attributes);
-      return;
-    }
-    const [value, ...moments] = adamStep(inputs, attributes);
+    const [value, ...moments] = isKernel('AdamStep')
+      ? runKernel('AdamStep', inputs, attributes)
+      : adamStep(inputs, attributes);
+    if (value === undefined) return;
     state.dense = moments;
     parameter.assign(value);
   }
@@ -79,7 +74,7 @@ export class Adam extends Optimizer<AdamGroup> {
     const offsets = rows.gradientOffsets(gradient.indices);
     const gradients = gradient.rows.dataSync<'float32'>();
     const { lr, weightDecay, beta1, beta2, epsilon, decoupled } = attributes;
-    const { stepSize, rootCorrection } = corrections(attributes);
+    const { stepSize, rootCorrection } = adamCorrections(attributes);
     const kept = decoupled ? 1 - lr * weightDecay : 1;
     const coupled = decoupled ? 0 : weightDecay;
     const [first, second] = rows.moments as [Float32Array, Float32Array];
@@ -103,7 +98,7 @@ export class Adam extends Optimizer<AdamGroup> {
     });
   }
 
-  #attributes({ lr, betas, epsilon, weightDecay }: AdamGroup, step: number): Attributes {
+  #attributes({ lr, betas, epsilon, weightDecay }: AdamGroup, step: number): AdamStepAttributes {
     return { lr, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, decoupled: this.#decoupled, step };
   }
 }
@@ -114,28 +109,6 @@ export class AdamW extends Adam {
   constructor(parameters: ParameterGroups<AdamOptions>, options: Partial<AdamOptions> = {}) {
     super(parameters, options, true);
   }
-}
-
-function corrections({ lr, beta1, beta2, step }: Attributes): { stepSize: number; rootCorrection: number } {
-  return { stepSize: lr / (1 - beta1 ** step), rootCorrection: Math.sqrt(1 - beta2 ** step) };
-}
-
-/** The composite of `AdamStep`: new value and moments. */
-function adamStep(
-  { value, gradient, expAvg, expAvgSq }: Readonly<Record<'value' | 'gradient' | 'expAvg' | 'expAvgSq', tf.Tensor>>,
-  attributes: Attributes,
-): [value: tf.Tensor, expAvg: tf.Tensor, expAvgSq: tf.Tensor] {
-  const { lr, beta1, beta2, epsilon, weightDecay, decoupled } = attributes;
-  const { stepSize, rootCorrection } = corrections(attributes);
-  return tf.tidy(() => {
-    const g = weightDecay !== 0 && !decoupled ? tf.add(gradient, tf.mul(value, weightDecay)) : gradient;
-    const m = tf.add(expAvg, tf.mul(tf.sub(g, expAvg), 1 - beta1));
-    const v = tf.add(tf.mul(expAvgSq, beta2), tf.mul(tf.square(g), 1 - beta2));
-    // Numerator and denominator times the correction of the second moment's root: one pass over memory less.
-    const direction = tf.div(m, tf.add(tf.sqrt(v), epsilon * rootCorrection));
-    const decayed = weightDecay !== 0 && decoupled ? tf.mul(value, 1 - lr * weightDecay) : value;
-    return [tf.sub(decayed, tf.mul(direction, stepSize * rootCorrection)), m, v];
-  });
 }
 
 function check(options: AdamOptions): string | null {
