@@ -4,7 +4,7 @@ import { TensorloomError } from '../errors.ts';
 import type { Module } from '../modules/module.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import { withActivationStorage } from '../precision/activation-storage.ts';
-import { globalRandom, withoutRandomFilling } from '../random.ts';
+import { globalRandom } from '../random.ts';
 import type { Json, Stateful, StoredState } from '../stateful.ts';
 import type { StepOptions, StepResult } from '../strategies/strategy.ts';
 import { collect, everything, restore, type CheckpointState, type SaveFilter } from './checkpointing.ts';
@@ -18,7 +18,7 @@ import {
 import { FabricDataLoader, type AnyLoader } from './fabric-data-loader.ts';
 import { restoreParameters, wrapModule, type FabricModule } from './fabric-module.ts';
 import { isFabricOptimizer, wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
-import { FabricRuntime } from './fabric-runtime.ts';
+import { FabricServices } from './fabric-services.ts';
 import type { FabricOptions } from './options.ts';
 import { SetUpRegistry } from './set-up-registry.ts';
 import { TrainingSteps, type BackwardResult, type TrainingCounts } from './training-steps.ts';
@@ -44,7 +44,7 @@ export interface LoadCheckpointOptions {
   readonly restoreProgress?: boolean;
 }
 
-export class Fabric extends FabricRuntime {
+export class Fabric extends FabricServices {
   readonly #steps: TrainingSteps;
   readonly #known = new SetUpRegistry();
   /** Loaders in the middle of a pass, the one that delivered last at the end. */
@@ -202,24 +202,6 @@ export class Fabric extends FabricRuntime {
     this.assertLaunched('noBackwardSync');
     const module = this.#known.moduleBehind(model, 'noBackwardSync');
     return enabled ? this.strategy.noBackwardSync(module, fn) : fn();
-  }
-
-  /** Makes a module's parameters in the precision's storage; with `emptyInit` without drawing random values, for when a checkpoint follows. */
-  initModule<T>(fn: () => T, options: { readonly emptyInit?: boolean } = {}): T {
-    this.assertLaunched('initModule');
-    const make = (): T => withActivationStorage(this.accelerator, this.precision.parameterStorage, fn);
-    return options.emptyInit === true ? withoutRandomFilling(make) : make();
-  }
-
-  /** Makes tensors in the precision's storage. */
-  initTensor<T>(fn: () => T): T {
-    this.assertLaunched('initTensor');
-    return withActivationStorage(this.accelerator, this.precision.parameterStorage, fn);
-  }
-
-  /** Makes a large module without a whole copy on each rank, where the strategy shards; with one rank, as `initModule`. */
-  shardedModel<T>(fn: () => T): T {
-    return this.initModule(fn);
   }
 
   /** What the last `step` did. */

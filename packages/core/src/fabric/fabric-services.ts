@@ -1,0 +1,118 @@
+/** What Fabric offers around the loop: seeds, placement, initialization, collectives, logs, callbacks. */
+import { callHook } from '../callbacks/callback.ts';
+import type { ReduceOp } from '../distributed/process-group.ts';
+import { TensorloomError } from '../errors.ts';
+import { toDevice, type OnDevice } from '../host-tensor.ts';
+import { withActivationStorage } from '../precision/activation-storage.ts';
+import { seedEverything, withoutRandomFilling } from '../random.ts';
+import { tf, type Tensor } from '../tensors.ts';
+import { allGather, allReduce, broadcast, type Gathered, type Reducible } from './collectives.ts';
+import { FabricRuntime } from './fabric-runtime.ts';
+
+export class FabricServices extends FabricRuntime {
+  /**
+   * Seeds every generator that Fabric's own pieces draw from. Ranks draw different numbers (rank zero those of a single
+   * process); loader workers find the seed in `TENSORLOOM_SEED`. Returns the seed.
+   */
+  seedEverything(seed?: number): number {
+    return seedEverything(seed, this.globalRank);
+  }
+
+  /** Copies every HostTensor of a nested collection to the device; the tensors are the caller's to dispose. */
+  toDevice<T>(value: T): OnDevice<T> {
+    this.assertLaunched('toDevice');
+    return toDevice(value);
+  }
+
+  /** Runs the synchronous `fn` under the precision, for code outside a module's forward. */
+  autocast<T>(fn: () => T): T {
+    this.assertLaunched('autocast');
+    return this.precision.autocast(this.accelerator, fn);
+  }
+
+  /** Reduces numbers, tensors and nested collections of them over all ranks; tensors come back as new ones. */
+  async allReduce<T extends Reducible>(value: T, op: ReduceOp = 'mean'): Promise<T> {
+    this.assertLaunched('allReduce');
+    return allReduce(this.processGroup, value, op);
+  }
+
+  /** Each rank's value: numbers as lists by rank, tensors [...] as [worldSize, ...]. */
+  async allGather<T extends Reducible>(value: T): Promise<Gathered<T>> {
+    this.assertLaunched('allGather');
+    return allGather(this.processGroup, value);
+  }
+
+  /** The value of rank `source`, on every rank: JSON-like, with tensors anywhere in it. */
+  async broadcast<T>(value: T, source = 0): Promise<T> {
+    this.assertLaunched('broadcast');
+    return broadcast(this.processGroup, value, source);
+  }
+
+  /** Waits for all ranks. @param _name for logs of hanging ranks */
+  async barrier(_name?: string): Promise<void> {
+    this.assertLaunched('barrier');
+    return this.processGroup.barrier();
+  }
+
+  /** Runs `fn` on rank zero first (with `local`, on the first rank of each node), then on the others: downloads, caches. */
+  async rankZeroFirst<T>(fn: () => Promise<T> | T, options: { readonly local?: boolean } = {}): Promise<T> {
+    this.assertLaunched('rankZeroFirst');
+    const isFirst = (options.local === true ? this.localRank : this.globalRank) === 0;
+    if (!isFirst) await this.processGroup.barrier();
+    try {
+      return await fn();
+    } finally {
+      if (isFirst) await this.processGroup.barrier();
+    }
+  }
+
+  /** Writes to stdout, on rank zero only. */
+  print(...values: readonly unknown[]): void {
+    if (this.isGlobalZero) console.log(...values);
+  }
+
+  /** Calls `hook` on every callback that has it, in order, awaiting each. */
+  async call(hook: string, ...context: readonly unknown[]): Promise<void> {
+    await callHook(this.callbacks, hook, context);
+  }
+
+  /** One scalar to every logger, on rank zero. */
+  log(name: string, value: number | Tensor, step?: number): void {
+    this.logDict({ [name]: value }, step);
+  }
+
+  /** Scalars to every logger, on rank zero. @param step default: optimizer steps taken */
+  logDict(metrics: Readonly<Record<string, number | Tensor>>, step: number = this.defaultStep()): void {
+    if (!this.isGlobalZero || this.loggers.length === 0) return;
+    const numbers = Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, scalar(name, value)]));
+    for (const logger of this.loggers) void logger.logMetrics(numbers, step);
+  }
+
+  /** Makes a module's parameters in the precision's storage; with `emptyInit` without drawing random values, for when a checkpoint follows. */
+  initModule<T>(fn: () => T, options: { readonly emptyInit?: boolean } = {}): T {
+    this.assertLaunched('initModule');
+    const make = (): T => withActivationStorage(this.accelerator, this.precision.parameterStorage, fn);
+    return options.emptyInit === true ? withoutRandomFilling(make) : make();
+  }
+
+  /** Makes tensors in the precision's storage. */
+  initTensor<T>(fn: () => T): T {
+    this.assertLaunched('initTensor');
+    return withActivationStorage(this.accelerator, this.precision.parameterStorage, fn);
+  }
+
+  /** Makes a large module without a whole copy on each rank, where the strategy shards; with one rank, as `initModule`. */
+  shardedModel<T>(fn: () => T): T {
+    return this.initModule(fn);
+  }
+
+  protected defaultStep(): number {
+    return 0;
+  }
+}
+
+function scalar(name: string, value: number | Tensor): number {
+  if (typeof value === 'number') return value;
+  if (value instanceof tf.Tensor && value.size === 1) return value.dataSync()[0] as number;
+  throw new TensorloomError('MISUSE', `log: '${name}' is not a number or a tensor with one element.`);
+}
