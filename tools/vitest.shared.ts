@@ -13,8 +13,9 @@ export const sharedVitestConfig = defineConfig({
     environment: 'node',
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Generous: these catch what hangs, and are no measure of speed.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     ...(reportFolder === undefined
       ? {}
       : {
