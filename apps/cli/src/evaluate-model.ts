@@ -46,9 +46,8 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   );
   const batches = fabric.setupDataLoader(loader, { training: false });
   const started = performance.now();
-  const result = await evaluate(trained.model, batches, (done) =>
-    progress.counting(`evaluating ${request.part}`, done, part.length),
-  );
+  const onBatch = (done: number): void => progress.counting(`evaluating ${request.part}`, done, part.length);
+  const result = await evaluate(trained.model, batches, { onBatch });
   const seconds = (performance.now() - started) / 1000;
   progress.stop();
   process.stdout.write(

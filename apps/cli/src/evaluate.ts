@@ -12,12 +12,29 @@ export interface EvaluationResult {
   readonly accuracy: number;
 }
 
-/** Evaluates in evaluation mode and puts the model back into the mode that it was in. `onBatch` is told the texts done. */
+export interface EvaluateOptions {
+  /** Told the texts done after each batch. */
+  readonly onBatch?: (done: number) => void;
+  /** Asked after each batch: true ends the evaluation without a result. */
+  readonly stop?: () => boolean;
+}
+
+/** Evaluates in evaluation mode and puts the model back into the mode that it was in. Undefined where `stop` ended it. */
 export async function evaluate(
   model: BloomForSequenceClassification,
   batches: AsyncIterable<DeviceBatch>,
-  onBatch: (done: number) => void = () => {},
-): Promise<EvaluationResult> {
+  options: EvaluateOptions & { readonly stop: () => boolean },
+): Promise<EvaluationResult | undefined>;
+export async function evaluate(
+  model: BloomForSequenceClassification,
+  batches: AsyncIterable<DeviceBatch>,
+  options?: Omit<EvaluateOptions, 'stop'>,
+): Promise<EvaluationResult>;
+export async function evaluate(
+  model: BloomForSequenceClassification,
+  batches: AsyncIterable<DeviceBatch>,
+  options: EvaluateOptions = {},
+): Promise<EvaluationResult | undefined> {
   const wasTraining = model.training;
   model.eval();
   let correct = 0;
@@ -28,8 +45,9 @@ export async function evaluate(
       correct += await countCorrect(logits, batch.labels);
       logits.dispose();
       total += batch.items;
-      onBatch(total);
+      options.onBatch?.(total);
       await eventLoopTurn();
+      if (options.stop?.() === true) return undefined;
     }
   } finally {
     model.train(wasTraining);

@@ -114,8 +114,12 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     });
     if (stopped !== undefined) return exitCodeOf(stopped);
 
-    const validation = await evaluate(model, validationBatches, observer.evaluating('validation'));
-    const test = await evaluate(model, testBatches, observer.evaluating('test'));
+    const latest = state.validations.at(-1);
+    const validation =
+      latest?.step === state.step
+        ? latest
+        : await evaluate(model, validationBatches, { onBatch: observer.evaluating('validation') });
+    const test = await evaluate(model, testBatches, { onBatch: observer.evaluating('test') });
     progress.stop();
     await saveFinalModel(folder.model, prepared);
     const summary = summarize({

@@ -40,6 +40,7 @@ export async function train(session: TrainingSession): Promise<StopSignal | unde
     for await (const batch of session.trainBatches) {
       const { loss, items, logits } = await fabric.backward(model, () => model.forward(batch));
       const correct = await countCorrect(logits, batch.labels);
+      const { lr } = optimizer;
       // True when a window of micro-batches is complete (or the epoch ends) and the optimizer took its step.
       const stepped = await fabric.step(optimizer, clipping);
       if (stepped) {
@@ -48,7 +49,7 @@ export async function train(session: TrainingSession): Promise<StopSignal | unde
       }
       state.count({ loss, items, tokens: batch.tokens, correct, seconds: (performance.now() - started) / 1000 });
 
-      observer.microBatchDone(optimizer.lr);
+      observer.microBatchDone(lr);
       if (stepped && config.evalEvery !== undefined && state.step % config.evalEvery === 0) await validate(session);
       await observer.saveIfDue(stepped);
       await eventLoopTurn();
@@ -56,15 +57,20 @@ export async function train(session: TrainingSession): Promise<StopSignal | unde
       if (finished()) return undefined;
       started = performance.now();
     }
-    await validate(session);
+    // The epoch stays open where a signal came: a run that is resumed validates first.
+    if (!(await validate(session))) return signals.requested;
     observer.epochDone();
     state.closeEpoch();
   }
   return undefined;
 }
 
-async function validate({ model, validationBatches, state, observer }: TrainingSession): Promise<void> {
-  const { accuracy } = await evaluate(model, validationBatches, observer.evaluating('validation'));
-  state.validations.push({ step: state.step, accuracy });
-  observer.validated(accuracy);
+/** False where a signal ended it without a result. */
+async function validate({ model, validationBatches, state, observer, signals }: TrainingSession): Promise<boolean> {
+  const onBatch = observer.evaluating('validation');
+  const result = await evaluate(model, validationBatches, { onBatch, stop: () => signals.requested !== undefined });
+  if (result === undefined) return false;
+  state.validations.push({ step: state.step, ...result });
+  observer.validated(result.accuracy);
+  return true;
 }

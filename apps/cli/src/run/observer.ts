@@ -25,7 +25,7 @@ export class RunObserver {
     this.#options = options;
   }
 
-  /** Call after each micro-batch. @param lr the learning rate of the next step */
+  /** Call after each micro-batch. @param lr the learning rate of its step */
   microBatchDone(lr: number): void {
     this.#lr = lr;
     const { state, progress, config } = this.#options;

@@ -168,7 +168,7 @@ describe('training state', () => {
   test('comes back from JSON exactly', () => {
     const state = new TrainingState();
     state.count({ loss: 1 / 3, items: 7, tokens: 9, correct: 2, seconds: 0.1 });
-    state.validations.push({ step: 1, accuracy: 2 / 3 });
+    state.validations.push({ step: 1, correct: 2, total: 3, accuracy: 2 / 3 });
     expect(TrainingState.fromJson(state.toJson())).toEqual(state);
   });
 });

@@ -1,8 +1,11 @@
 /** Where a run is and what it has seen: plain numbers that go into each checkpoint. */
 import type { JsonObject } from '@tensorloom/core';
 
-export interface Evaluation {
+/** An evaluation of the validation part after `step` optimizer steps. */
+export interface Validation {
   readonly step: number;
+  readonly correct: number;
+  readonly total: number;
   /** 0..1 */
   readonly accuracy: number;
 }
@@ -28,7 +31,7 @@ export class TrainingState {
   lastLoss: number | null = null;
   /** Training accuracy of the latest epoch, whole or not. */
   trainAccuracy: number | null = null;
-  validations: Evaluation[] = [];
+  validations: Validation[] = [];
   /** Seconds of the parts of the run before it was resumed. */
   secondsBefore = 0;
   /** Seconds of training alone, without evaluation and checkpoints. */
