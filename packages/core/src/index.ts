@@ -25,6 +25,7 @@ export {
   type RowUpdate,
 } from './optimizers/optimizer.ts';
 export { Adam, AdamW, type AdamGroup, type AdamOptions } from './optimizers/adam.ts';
+export type { AdamStepAttributes } from './optimizers/adam-step.ts';
 export { SGD, type SGDGroup, type SGDOptions } from './optimizers/sgd.ts';
 export { LearningRateSchedule, schedules, type ScheduleFactor, type ScheduleOptions } from './optimizers/schedules.ts';
 export { clipGradients, gradientNorm, scaleGradients } from './optimizers/gradients.ts';
@@ -80,12 +81,8 @@ export { completeCheckpoints, newestCompleteCheckpoint, pruneCheckpoints } from 
 export { CheckpointFolderIO, isCompleteCheckpoint } from './checkpoints/checkpoint-folder.ts';
 export { RandomGenerator, globalRandom, seedEverything } from './random.ts';
 
-export {
-  Fabric,
-  type LoadCheckpointOptions,
-  type SetUpDataLoaderOptions,
-  type SetUpOptimizers,
-} from './fabric/fabric.ts';
+export { Fabric, type LoadCheckpointOptions, type SetUpOptimizers } from './fabric/fabric.ts';
+export type { SetUpDataLoaderOptions } from './fabric/set-up-data-loader.ts';
 export type { FabricOptions } from './fabric/options.ts';
 export type { Plugin } from './fabric/plugins.ts';
 export { unwrapModule, type FabricModule } from './fabric/fabric-module.ts';

@@ -22,8 +22,6 @@ interface TensorflowBackend {
   ): Tensor[];
 }
 
-let variables = 0;
-
 function adamStep(
   backend: TensorflowBackend,
   inputs: Readonly<Record<'value' | 'gradient' | 'expAvg' | 'expAvgSq', Tensor>>,
@@ -51,9 +49,10 @@ function adamStep(
     decays && !decoupled ? temporary(addScaled(inputs.gradient, inputs.value, weightDecay)) : inputs.gradient;
   const value = decays && decoupled ? temporary(tf.mul(inputs.value, 1 - lr * weightDecay)) : inputs.value;
 
-  const handles = [value, inputs.expAvg, inputs.expAvgSq].map((tensor) => {
+  const handles = [value, inputs.expAvg, inputs.expAvgSq].map((tensor, i) => {
     const shape = { name: 'shape', type: binding.TF_ATTR_SHAPE, value: tensor.shape };
-    const named = [text('shared_name', `tensorloom-adam-${variables++}`), text('container', '')];
+    // The same few names each time: TensorFlow caches an operation for each name for ever.
+    const named = [text('shared_name', `tensorloom-adam-${i}`), text('container', '')];
     const handle = backend.executeSingleOutput('VarHandleOp', [type('dtype'), shape, ...named], []);
     backend.executeMultipleOutputs('AssignVariableOp', [type('dtype')], [handle, tensor], 0);
     return handle;
