@@ -15,11 +15,12 @@ import {
   type BackwardOptions,
   type ClipGradientsOptions,
 } from './call-options.ts';
-import { FabricDataLoader, type AnyLoader } from './fabric-data-loader.ts';
+import type { AnyLoader, FabricDataLoader } from './fabric-data-loader.ts';
 import { restoreParameters, wrapModule, type FabricModule } from './fabric-module.ts';
 import { isFabricOptimizer, wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
 import { FabricServices } from './fabric-services.ts';
 import type { FabricOptions } from './options.ts';
+import { setUpDataLoader, type SetUpDataLoaderOptions } from './set-up-data-loader.ts';
 import { SetUpRegistry } from './set-up-registry.ts';
 import { TrainingSteps, type BackwardResult, type TrainingCounts } from './training-steps.ts';
 
@@ -27,15 +28,6 @@ import { TrainingSteps, type BackwardResult, type TrainingCounts } from './train
 export type SetUpOptimizers<Inputs extends readonly OptimizerInput[]> = {
   [K in keyof Inputs]: Inputs[K] extends OptimizerInput<infer O> ? FabricOptimizer<O> : never;
 };
-
-export interface SetUpDataLoaderOptions {
-  /** Each rank gets its share (default true). */
-  readonly useDistributedSampler?: boolean;
-  /** HostTensors in batches become tensors of the device (default true). */
-  readonly moveToDevice?: boolean;
-  /** In training (default) all ranks get equally many batches; in evaluation each item counts once. */
-  readonly training?: boolean;
-}
 
 export interface LoadCheckpointOptions {
   /** Refuse checkpoints that lack a key of `state`, or whose names differ (default true). */
@@ -111,24 +103,7 @@ export class Fabric extends FabricServices {
   /** Wraps any iterable of batches: this rank's share, on the device, freed when the next batch is asked for. */
   setupDataLoader<Batch>(loader: AnyLoader<Batch>, options: SetUpDataLoaderOptions = {}): FabricDataLoader<Batch> {
     this.assertLaunched('setupDataLoader');
-    const { useDistributedSampler = true, moveToDevice = true, training = true } = options;
-    if (loader instanceof FabricDataLoader) throw new TensorloomError('MISUSE', 'This loader was set up before.');
-    if (typeof loader !== 'object' || loader === null || !(Symbol.asyncIterator in loader || Symbol.iterator in loader))
-      throw new TensorloomError(
-        'MISUSE',
-        'setupDataLoader takes an object that can be iterated over (for await); give a loader, not a call of its iterator method.',
-      );
-    let share = loader;
-    if (useDistributedSampler && this.worldSize > 1) {
-      if (loader.shard === undefined)
-        throw new TensorloomError(
-          'MISUSE',
-          'This loader cannot be shared among ranks: it has no method shard(rank, worldSize). Add one, or share the data yourself and pass useDistributedSampler: false.',
-        );
-      share = loader.shard(this.globalRank, this.worldSize, { training }) as AnyLoader<Batch>;
-    }
-    return new FabricDataLoader<Batch>(share, {
-      moveToDevice,
+    return setUpDataLoader(loader, { rank: this.globalRank, worldSize: this.worldSize }, options, {
       delivered: (pass, isLastBatch) => {
         this.#passes.delete(pass);
         this.#passes.set(pass, isLastBatch);

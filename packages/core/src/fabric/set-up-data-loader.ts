@@ -1,0 +1,38 @@
+/** Checks a loader, takes this rank's share of it, and wraps that. */
+import { TensorloomError } from '../errors.ts';
+import { FabricDataLoader, type AnyLoader, type DataLoaderHooks } from './fabric-data-loader.ts';
+
+export interface SetUpDataLoaderOptions {
+  /** Each rank gets its share (default true). */
+  readonly useDistributedSampler?: boolean;
+  /** HostTensors in batches become tensors of the device (default true). */
+  readonly moveToDevice?: boolean;
+  /** In training (default) all ranks get equally many batches; in evaluation each item counts once. */
+  readonly training?: boolean;
+}
+
+/** @throws TensorloomError `MISUSE` for what is no loader, was set up before, or cannot be shared among ranks */
+export function setUpDataLoader<Batch>(
+  loader: AnyLoader<Batch>,
+  { rank, worldSize }: { readonly rank: number; readonly worldSize: number },
+  options: SetUpDataLoaderOptions,
+  hooks: Omit<DataLoaderHooks, 'moveToDevice'>,
+): FabricDataLoader<Batch> {
+  const { useDistributedSampler = true, moveToDevice = true, training = true } = options;
+  if (loader instanceof FabricDataLoader) throw new TensorloomError('MISUSE', 'This loader was set up before.');
+  if (typeof loader !== 'object' || loader === null || !(Symbol.asyncIterator in loader || Symbol.iterator in loader))
+    throw new TensorloomError(
+      'MISUSE',
+      'setupDataLoader takes an object that can be iterated over (for await); give a loader, not a call of its iterator method.',
+    );
+  let share = loader;
+  if (useDistributedSampler && worldSize > 1) {
+    if (loader.shard === undefined)
+      throw new TensorloomError(
+        'MISUSE',
+        'This loader cannot be shared among ranks: it has no method shard(rank, worldSize). Add one, or share the data yourself and pass useDistributedSampler: false.',
+      );
+    share = loader.shard(rank, worldSize, { training }) as AnyLoader<Batch>;
+  }
+  return new FabricDataLoader<Batch>(share, { ...hooks, moveToDevice });
+}
