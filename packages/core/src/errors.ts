@@ -31,7 +31,10 @@ export class TensorloomError extends Error {
 /** A name that is in no registry: lists what exists and suggests the nearest. */
 export class UnknownNameError extends TensorloomError {
   constructor(kind: string, given: string, known: readonly string[]) {
-    super('UNKNOWN_NAME', `Unknown ${kind} '${given}'.${suggestion(given, known)} Known: ${known.join(', ') || '(none)'}.`);
+    super(
+      'UNKNOWN_NAME',
+      `Unknown ${kind} '${given}'.${suggestion(given, known)} Known: ${known.join(', ') || '(none)'}.`,
+    );
   }
 }
 

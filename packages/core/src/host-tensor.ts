@@ -12,7 +12,8 @@ export class HostTensor {
     readonly shape: readonly number[],
   ) {
     const size = shape.reduce((product, n) => product * n, 1);
-    if (size !== data.length) throw new RangeError(`HostTensor: shape [${shape.join(', ')}] has ${size} elements, data has ${data.length}`);
+    if (size !== data.length)
+      throw new RangeError(`HostTensor: shape [${shape.join(', ')}] has ${size} elements, data has ${data.length}`);
     this.dtype = data instanceof Int32Array ? 'int32' : 'float32';
   }
 }

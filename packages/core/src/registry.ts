@@ -10,7 +10,10 @@ export class Registry<T> {
   /** @throws TensorloomError `BAD_OPTION` if `name` is taken and `replace` is not set */
   register(name: string, entry: T, options: { replace?: boolean } = {}): void {
     if (this.#entries.has(name) && options.replace !== true)
-      throw new TensorloomError('BAD_OPTION', `A ${this.kind} named '${name}' is already registered; pass { replace: true } to replace it.`);
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `A ${this.kind} named '${name}' is already registered; pass { replace: true } to replace it.`,
+      );
     this.#entries.set(name, entry);
   }
 
