@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { labelledLines, Workplace } from './testing/command-line.testing.ts';
 
@@ -26,7 +27,7 @@ describe('help', () => {
 describe('a mistake on the command line ends with exit code 2, its name and the nearest right one, and no stack', () => {
   test.each<[string[], RegExp]>([
     [['tran'], /unknown command 'tran'[^]*train/],
-    [['train', '--acumulate=16'], /unknown option '--acumulate'[^]*--accumulate/],
+    [['train', '--acumulate=16'], /unknown option '--acumulate=16'[^]*'--accumulate'/],
     [['train', '--lr=fast'], /--lr[^]*'fast'[^]*not a number/],
     [['train', '--lr=-1'], /--lr: -1 in the command line is not valid/],
     [['train', '--micro-batch-size', '0'], /--micro-batch-size: 0/],
@@ -39,7 +40,8 @@ describe('a mistake on the command line ends with exit code 2, its name and the 
     [['train', '--precision=32-ture'], /Unknown precision '32-ture'\. Did you mean '32-true'/],
     [['train', '--model=bloom-tinny'], /Unknown model[^]*'bloom-tinny'[^]*Did you mean 'bloom-tiny'/],
     [['train', '--devices=2'], /--devices=2[^]*--strategy=accumulate/],
-    [['train', '--compile', '--accelerator=cpu', '--max-steps=1'], /cpu[^]*compile/],
+    [['train', '--compile', '--accelerator=cpu'], /'cpu' has no compiler[^]*--compile/],
+    [['train', '--preset=blog-accumulate', '--accelerator=cpu'], /16-mixed/],
     [['train', '--accelerator=cpu', '--precision=16-mixed'], /16-mixed[^]*cpu/],
     [['train', '--config=none.yaml'], /Cannot read the configuration file none\.yaml/],
     [['train', '--resume=none'], /none is not a run folder/],
@@ -83,4 +85,16 @@ test('an output folder that cannot be written is found before any work is done',
   expect(stderr).toMatch(/Cannot write the run folder taken[^]*--output-dir/);
   expect(stdout).toBe('');
   expect(code).toBe(2);
+});
+
+test('a run that fails before it trains leaves no folder', async () => {
+  await place.run(['train', '--accelerator=cpu', '--data=jsonl', '--data-path=none.jsonl', '--output-dir=untouched']);
+  await place.run(['train', '--strategy=acumulate', '--output-dir=untouched']);
+  expect(readdirSync(place.path()).includes('untouched') ? readdirSync(place.path('untouched')) : []).toEqual([]);
+});
+
+test('a model of the hub that is not in the cache and cannot be asked for ends with exit code 1', async () => {
+  const { code, stderr } = await place.run(['train', '--model=bigscience/bloom-560m', '--accelerator=cpu']);
+  expect(stderr).toMatch(/bigscience\/bloom-560m is not in the cache/);
+  expect(code).toBe(1);
 });

@@ -14,7 +14,7 @@ import { exitCodeOf, Signals } from './run/signals.ts';
 import { formatSummary, summarize } from './run/summary.ts';
 import { TrainingState } from './run/training-state.ts';
 import { createWatermark, formatWatermark } from './run/watermark.ts';
-import { createFabric, compileIfAsked } from './setup/fabric.ts';
+import { createFabric, requireCompiler } from './setup/fabric.ts';
 import { saveFinalModel } from './setup/model.ts';
 import { createOptimizer, createSchedule } from './setup/optimizer.ts';
 import { prepareRun } from './setup/prepare-run.ts';
@@ -34,8 +34,9 @@ export async function runTraining(request: TrainRequest): Promise<number> {
 
   // Options are checked before anything is written, the folder before any work is done.
   const fabric = createFabric(resolved.config);
-  const folder = resumed?.folder ?? createRunFolder(resolved, new Date());
   await fabric.launch();
+  if (resolved.config.compile) requireCompiler(fabric);
+  const folder = resumed?.folder ?? createRunFolder(resolved, new Date());
   const config = { ...resolved.config, accelerator: fabric.accelerator.name };
   folder.writeConfig({ ...resolved, config });
   const watermark = createWatermark(fabric.accelerator, config.precision);
@@ -43,8 +44,12 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   describeOptions({ ...resolved, config }, progress);
 
   fabric.seedEverything(config.seed);
-  const prepared = await prepareRun(config, folder, progress);
-  compileIfAsked(fabric, prepared.model, config.compile);
+  const prepared = await prepareRun(config, folder, progress).catch((error: unknown) => {
+    // Nothing was trained: the folder would only be in the way of the next try.
+    if (resumed === undefined) folder.remove();
+    throw error;
+  });
+  if (config.compile) fabric.accelerator.compile?.(prepared.model);
   const [model, optimizer] = await fabric.setup(prepared.model, (parameters) => createOptimizer(config, parameters));
   const { trainLoader } = prepared;
   const length = runLength(trainLoader.length as number, config);

@@ -87,6 +87,8 @@ class LineProgress implements Progress {
 class BarProgress implements Progress {
   #bar: SingleBar | undefined;
   #title = '';
+  /** The bar hides the cursor: whatever ends the process brings it back. */
+  #leaves = false;
 
   line(text: string): void {
     this.stop();
@@ -132,6 +134,8 @@ class BarProgress implements Progress {
         // Micro-batches block the event loop, so the bar is drawn when it is told, not by a timer.
         synchronousUpdate: true,
       });
+      if (!this.#leaves) process.once('exit', () => this.stop());
+      this.#leaves = true;
       this.#bar.start(total, done, { title, text });
     } else this.#bar.update(done, { title, text });
   }

@@ -1,5 +1,15 @@
 /** The folder that a run leaves behind. Layout: see README.md. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { namedOptions, type ResolvedConfig } from '../config/resolve.ts';
@@ -42,6 +52,10 @@ export class RunFolder {
     const options = namedOptions(resolved.config);
     writeFileAtomically(this.configYaml, stringify(options));
     writeFileAtomically(this.configJson, `${JSON.stringify({ options, origins: resolved.origins }, null, 2)}\n`);
+  }
+
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
   }
 
   writeSummary(summary: object): void {

@@ -33,14 +33,11 @@ export function createInferenceFabric(
   });
 }
 
-/** @throws TensorloomError `UNSUPPORTED` where `--compile` is asked of an accelerator that cannot */
-export function compileIfAsked(fabric: Fabric, module: unknown, compile: boolean): void {
-  if (!compile) return;
-  const { accelerator } = fabric;
-  if (accelerator.compile === undefined)
+/** @throws TensorloomError `UNSUPPORTED` where `--compile` is asked of an accelerator that has no compiler */
+export function requireCompiler(fabric: Fabric): void {
+  if (fabric.accelerator.compile === undefined)
     throw new TensorloomError(
       'UNSUPPORTED',
-      `Accelerator '${accelerator.name}' has no compiler. Leave out --compile (or the preset's: --no-compile).`,
+      `Accelerator '${fabric.accelerator.name}' has no compiler. Leave out --compile (where a preset brings it: --no-compile).`,
     );
-  accelerator.compile(module);
 }
