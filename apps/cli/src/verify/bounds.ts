@@ -10,7 +10,12 @@ export const GRADIENT_RELATIVE = 1e-4;
  * asked but to be noise as well. In units of the largest gradient of the whole model, or 1 if that is smaller.
  */
 export const GRADIENT_NOISE = 1e-7;
-/** Parameters after an optimizer run, where the reference gradient is larger than `MOVING_GRADIENT`. */
+/**
+ * Parameters after an optimizer run, where the gradient is larger than `MOVING_GRADIENT`: the reference gradient of
+ * micro-batch 0 and, for Adam and AdamW, that of every step of the run. (A window's gradients can cancel out to 1e-8 where
+ * those of its micro-batches are 1e-2, and what is left is rounding noise, which Adam turns into a step of its full
+ * size. References hold no gradients of later steps, so that these are our own.)
+ */
 export const PARAMETER_ABSOLUTE = 2e-5;
 export const MOVING_GRADIENT = 1e-6;
 /** Losses. */

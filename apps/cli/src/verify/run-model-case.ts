@@ -1,9 +1,10 @@
 /** Runs a model case: forward and gradients of micro-batch 0, then each optimizer run, through Fabric as a user would. */
-import { RowSparse, tf, toDevice, type Parameter, type StoredTensor } from '@tensorloom/core';
+import { tf, toDevice, type StoredTensor } from '@tensorloom/core';
 import { activationBound, gradientBound, lossBound } from './bounds.ts';
 import { readBatches, type CaseBatch } from './case-batches.ts';
 import { buildModel, launchFabric, runMicroBatch, type VerifyDevice } from './case-model.ts';
 import { Comparison, largest, type Check } from './comparison.ts';
+import { readGradient } from './gradients.ts';
 import type { ModelCase } from './model-case.ts';
 import { runOptimizerSection } from './run-optimizer.ts';
 
@@ -82,19 +83,4 @@ function compareGradients(
   for (const [name, data] of expected)
     comparison.tensor(`grads/${name}`, gradients.get(name) ?? [], data, gradientBound(largest(data), largestOfModel));
   return comparison;
-}
-
-/** A parameter's gradient as a dense array; zeros where it took no part. Gradients are sums over items until the step. */
-function readGradient(parameter: Parameter, items: number): Float32Array {
-  const { grad } = parameter;
-  const dense = new Float32Array(parameter.size);
-  if (grad === null) return dense;
-  if (!(grad instanceof RowSparse)) return Float32Array.from(grad.dataSync(), (value) => value / items);
-  const width = grad.shape[1];
-  const rows = grad.rows.dataSync();
-  grad.indices.forEach((row, i) => {
-    for (let column = 0; column < width; column++)
-      dense[row * width + column] = (rows[i * width + column] as number) / items;
-  });
-  return dense;
 }

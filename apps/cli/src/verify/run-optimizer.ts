@@ -3,6 +3,7 @@ import { lossBound, MOVING_GRADIENT, normBound, PARAMETER_ABSOLUTE, stillParamet
 import type { CaseBatch } from './case-batches.ts';
 import { buildModel, buildOptimizer, launchFabric, runMicroBatch, type VerifyDevice } from './case-model.ts';
 import { Comparison } from './comparison.ts';
+import { SmallestGradients } from './gradients.ts';
 import type { ModelCase, OptimizerSection } from './model-case.ts';
 
 /**
@@ -27,8 +28,17 @@ export async function runOptimizerSection(
   };
   const losses: number[] = [];
   const norms: number[] = [];
-  for (const batch of batches.slice(0, steps * accumulate)) {
-    losses.push((await runMicroBatch(fabric, model, batch)).loss);
+  const smallest = new SmallestGradients();
+  let windowItems = 0;
+  for (const [index, batch] of batches.slice(0, steps * accumulate).entries()) {
+    const { loss, items } = await runMicroBatch(fabric, model, batch);
+    losses.push(loss);
+    windowItems += items;
+    // Only Adam's steps are as large for a small gradient as for a large one.
+    if ((index + 1) % accumulate === 0) {
+      if (section.algorithm !== 'sgd') smallest.add(model.namedParameters(), windowItems);
+      windowItems = 0;
+    }
     if (await fabric.step(optimizer, clip)) norms.push(fabric.lastStep?.gradientNorm ?? NaN);
   }
   const result = [
@@ -41,6 +51,7 @@ export async function runOptimizerSection(
         [...model.namedParameters()].map(([name, parameter]) => [name, parameter.value.dataSync() as Float32Array]),
       ),
       gradients,
+      smallest,
     ),
   ];
   optimizer.dispose();
@@ -68,6 +79,7 @@ function compareParameters(
   section: OptimizerSection,
   parameters: ReadonlyMap<string, Float32Array>,
   gradients: ReadonlyMap<string, Float32Array>,
+  smallest: SmallestGradients,
 ): Comparison[] {
   const { tag, options, steps } = section;
   const moving = new Comparison(read.name, `${tag} parameters`);
@@ -78,7 +90,8 @@ function compareParameters(
     const expected = tensor.read().data;
     const actual = parameters.get(name) ?? [];
     const gradient = references.get(name)?.read().data ?? gradients.get(name) ?? new Float32Array(expected.length);
-    const moves = (index: number): boolean => Math.abs(gradient[index] as number) > MOVING_GRADIENT;
+    const moves = (index: number): boolean =>
+      Math.abs(gradient[index] as number) > MOVING_GRADIENT && smallest.of(name, index) > MOVING_GRADIENT;
     moving.tensor(`${tag}/${name}`, actual, expected, (index) => (moves(index) ? PARAMETER_ABSOLUTE : undefined));
     still.tensor(`${tag}/${name}`, actual, expected, (index) => (moves(index) ? undefined : stillBound));
   }

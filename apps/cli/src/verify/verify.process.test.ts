@@ -12,7 +12,7 @@ const run = (...args: string[]) => execa(bin, ['verify', '--accelerator=cpu', ..
 
 afterEach(removeFolders);
 
-describe('tensorloom verify', () => {
+describe('tensorloom verify', { timeout: 180_000 }, () => {
   it('exits 0 when all is within its bounds, with a table on stdout and progress on stderr', async () => {
     const { exitCode, stdout, stderr } = await run(`--reference=${FURTHER_CASES}`, '--only=forward-only');
     expect(exitCode).toBe(0);
