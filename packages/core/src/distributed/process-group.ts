@@ -17,7 +17,8 @@ export interface ProcessGroup {
   broadcastObject<T>(value: T, source: number): Promise<T>;
   /** One JSON-like value of each rank, by rank. */
   allGatherObject<T>(value: T): Promise<T[]>;
-  barrier(): Promise<void>;
+  /** @param name for the message if it fails */
+  barrier(name?: string): Promise<void>;
   /** Makes every pending and later call of every rank fail with `reason`. */
   abort(reason: string): void;
   close(): Promise<void>;

@@ -30,8 +30,8 @@ export class SingleProcessGroup implements ProcessGroup {
     return [value];
   }
 
-  async barrier(): Promise<void> {
-    this.#check();
+  async barrier(name?: string): Promise<void> {
+    this.#check(0, name === undefined ? '' : ` (barrier '${name}')`);
   }
 
   abort(reason: string): void {
@@ -42,9 +42,9 @@ export class SingleProcessGroup implements ProcessGroup {
     this.#ended ??= 'it is closed';
   }
 
-  #check(source = 0): void {
+  #check(source = 0, where = ''): void {
     if (this.#ended !== undefined)
-      throw new TensorloomError('MISUSE', `The process group cannot be used: ${this.#ended}.`);
+      throw new TensorloomError('MISUSE', `The process group cannot be used: ${this.#ended}${where}.`);
     if (source !== 0) throw new TensorloomError('BAD_OPTION', `There is no rank ${source}: the world has 1 rank.`);
   }
 }

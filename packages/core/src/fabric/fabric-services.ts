@@ -3,6 +3,7 @@ import { callHook } from '../callbacks/callback.ts';
 import type { ReduceOp } from '../distributed/process-group.ts';
 import { TensorloomError } from '../errors.ts';
 import { toDevice, type OnDevice } from '../host-tensor.ts';
+import { PendingLogs } from '../loggers/pending-logs.ts';
 import { withActivationStorage } from '../precision/activation-storage.ts';
 import { seedEverything, withoutRandomFilling } from '../random.ts';
 import { tf, type Tensor } from '../tensors.ts';
@@ -10,6 +11,8 @@ import { allGather, allReduce, broadcast, type Gathered, type Reducible } from '
 import { FabricRuntime } from './fabric-runtime.ts';
 
 export class FabricServices extends FabricRuntime {
+  readonly #logs = new PendingLogs();
+
   /**
    * Seeds every generator that Fabric's own pieces draw from. Ranks draw different numbers (rank zero those of a single
    * process); loader workers find the seed in `TENSORLOOM_SEED`. Returns the seed.
@@ -48,10 +51,10 @@ export class FabricServices extends FabricRuntime {
     return broadcast(this.processGroup, value, source);
   }
 
-  /** Waits for all ranks. @param _name for logs of hanging ranks */
-  async barrier(_name?: string): Promise<void> {
+  /** Waits for all ranks. @param name for the message if it fails */
+  async barrier(name?: string): Promise<void> {
     this.assertLaunched('barrier');
-    return this.processGroup.barrier();
+    return this.processGroup.barrier(name);
   }
 
   /** Runs `fn` on rank zero first (with `local`, on the first rank of each node), then on the others: downloads, caches. */
@@ -76,16 +79,35 @@ export class FabricServices extends FabricRuntime {
     await callHook(this.callbacks, hook, context);
   }
 
-  /** One scalar to every logger, on rank zero. */
+  /** One scalar to every logger, on rank zero. See `logDict`. */
   log(name: string, value: number | Tensor, step?: number): void {
     this.logDict({ [name]: value }, step);
   }
 
-  /** Scalars to every logger, on rank zero. @param step default: optimizer steps taken */
+  /**
+   * Scalars to every logger, on rank zero; does not wait for those that are asynchronous.
+   * @param step default: optimizer steps taken
+   * @throws TensorloomError `IO` naming a logger whose earlier log failed (`step` and `flushLogs` tell of that as well); `MISUSE` for a
+   *   tensor of several elements
+   */
   logDict(metrics: Readonly<Record<string, number | Tensor>>, step: number = this.defaultStep()): void {
     if (!this.isGlobalZero || this.loggers.length === 0) return;
+    this.throwLogFailure();
     const numbers = Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, scalar(name, value)]));
-    for (const logger of this.loggers) void logger.logMetrics(numbers, step);
+    for (const logger of this.loggers) this.#logs.send(logger, numbers, step);
+  }
+
+  /**
+   * Settles when all that was logged is in its place. Call it at the end of a run.
+   * @throws TensorloomError `IO` naming a logger that failed
+   */
+  async flushLogs(): Promise<void> {
+    await this.#logs.flush(this.loggers);
+    this.throwLogFailure();
+  }
+
+  protected throwLogFailure(): void {
+    this.#logs.throwFailure();
   }
 
   /** Makes a module's parameters in the precision's storage; with `emptyInit` without drawing random values, for when a checkpoint follows. */

@@ -145,12 +145,13 @@ export class Fabric extends FabricServices {
 
   /**
    * Closes the window if it is full: reduce, divide by items, unscale, clip, step, zero. True if an optimizer step was taken; `lastStep` has details.
-   * @throws TensorloomError `NON_FINITE` after `maxSkippedSteps` skipped steps in a row; `MISUSE`
+   * @throws TensorloomError `NON_FINITE` after `maxSkippedSteps` skipped steps in a row; `MISUSE`; `IO` if a logger has failed since
    */
   async step(optimizer: Optimizer, options: StepOptions = {}): Promise<boolean> {
     this.assertLaunched('step');
     const raw = this.#known.optimizerBehind(optimizer, 'step');
     checkStepOptions(options);
+    this.throwLogFailure();
     const { closed, stepped } = await this.#steps.step(raw, options);
     return closed && stepped;
   }

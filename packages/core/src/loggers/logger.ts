@@ -3,7 +3,7 @@ import type { JsonObject } from '../stateful.ts';
 
 export interface Logger {
   readonly name: string;
-  /** Called on rank zero only. `step` counts optimizer steps unless the caller counts something else. */
+  /** Called on rank zero only, without waiting for the result; a rejection comes up at the next `fabric.log`, `step` or `flushLogs`. `step` counts optimizer steps unless the caller counts something else. */
   logMetrics(metrics: Readonly<Record<string, number>>, step: number): void | Promise<void>;
   logHyperparameters?(parameters: JsonObject): void | Promise<void>;
   /** Everything logged so far is in its place when this settles. */
