@@ -44,6 +44,8 @@ export class TrainingSteps implements Stateful {
   /** Micro-batches since each optimizer's window was last closed. */
   readonly #pending = new Map<Optimizer, number>();
   #extras: Tensor[] = [];
+  /** A step of this window has brought the loss scale down. */
+  #scaleCameDown = false;
   #running = false;
 
   constructor(strategy: Strategy, lossScaler: LossScaler, maxSkippedSteps: number) {
@@ -115,7 +117,8 @@ export class TrainingSteps implements Stateful {
     }
     this.counts.skippedSteps++;
     // A dynamic loss scale that comes down to where gradients fit is at work as it should be: such skips are no alarm.
-    const searching = !spoiled && this.#lossScaler.scale < scaleBefore && this.#lossScaler.scale >= 1;
+    if (this.#lossScaler.scale < scaleBefore) this.#scaleCameDown = true;
+    const searching = !spoiled && this.#scaleCameDown && this.#lossScaler.scale >= 1;
     if (!searching) this.counts.skippedInARow++;
     if (this.counts.skippedInARow >= this.#maxSkippedSteps) throw this.#tooManySkips(spoiled);
     return result;
@@ -155,6 +158,7 @@ export class TrainingSteps implements Stateful {
     if (this.counts.windowClosed === 0) return;
     this.counts.windowClosed = 0;
     this.counts.windowSpoiled = 0;
+    this.#scaleCameDown = false;
     for (const optimizer of this.#pending.keys()) this.#pending.set(optimizer, 0);
   }
 

@@ -203,9 +203,9 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     const model = new Tiny();
     const window = new GradientWindow(new FixedScaler(1));
     window.addModule(model);
-    expect(window.stateDict()).toEqual({ tensors: {}, values: { items: 0, microBatches: 0 } });
+    expect(window.stateDict()).toEqual({ tensors: {}, values: { items: 0, microBatches: 0, scale: 1 } });
     const foreign = new Map([['0.other', { shape: [1], read: () => new HostTensor(new Float32Array(1), [1]) }]]);
-    expect(() => window.loadStateDict({ tensors: foreign, values: { items: 1, microBatches: 1 } })).toThrow(
+    expect(() => window.loadStateDict({ tensors: foreign, values: { items: 1, microBatches: 1, scale: 1 } })).toThrow(
       /unexpected: 0.other/,
     );
     model.dispose();

@@ -27,6 +27,10 @@ export type Reduction = (parameters: readonly Parameter[], items: number) => Pro
 export class GradientWindow implements Stateful {
   #items = 0;
   #microBatches = 0;
+  /** The loss scale that the window's gradients carry: the scaler's may change when the first of several optimizers steps. */
+  #scale = 1;
+  /** Whether gradients seen so far by steps of this window were finite: the scaler is told once, or again if a later optimizer's are not. */
+  #reported: boolean | undefined;
   readonly #modules: Module[] = [];
   /** Optimizers whose gradients are finished, with what was found. */
   readonly #finished = new Map<Optimizer, number>();
@@ -52,7 +56,7 @@ export class GradientWindow implements Stateful {
     return this.#microBatches;
   }
 
-  /** An open window is stored with the gradients of these modules. */
+  /** An open window is stored with the gradients of these modules, in this order. `add` does it too; before a load it must be done. */
   addModule(module: Module): void {
     if (!this.#modules.includes(module)) this.#modules.push(module);
   }
@@ -67,7 +71,9 @@ export class GradientWindow implements Stateful {
     items?: number,
     onParameterReady?: (parameter: Parameter) => void,
   ): T {
+    this.addModule(module);
     if (this.#isOver) this.#empty();
+    if (this.#microBatches === 0) this.#scale = this.lossScaler.scale;
     let counted = 0;
     const output = backward(compute, {
       parameters: module.parameters(),
@@ -78,7 +84,7 @@ export class GradientWindow implements Stateful {
             'BAD_OPTION',
             `A micro-batch has ${counted} items; it must be a whole number of at least 0.`,
           );
-        return counted * this.lossScaler.scale;
+        return counted * this.#scale;
       },
       ...(onParameterReady && { onParameterReady }),
     });
@@ -104,7 +110,7 @@ export class GradientWindow implements Stateful {
     }
     const items = await this.reduce(parameters, this.#items);
     // Dividing and clipping are one pass over the gradients. Without items all gradients are zero.
-    const share = 1 / (Math.max(items, 1) * this.lossScaler.scale);
+    const share = 1 / (Math.max(items, 1) * this.#scale);
     const norm = gradientNorm(parameters, normType) * share;
     if (Number.isFinite(norm)) scaleGradients(parameters, share * factorFor(norm));
     this.#finished.set(optimizer, norm);
@@ -145,7 +151,7 @@ export class GradientWindow implements Stateful {
     const norm = await this.#finish(optimizer, 2, (found) =>
       clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
     );
-    const stepped = this.lossScaler.update(Number.isFinite(norm)) && Number.isFinite(norm) && !discard;
+    const stepped = this.#report(Number.isFinite(norm)) && !discard;
     if (stepped) {
       if (clipValue !== undefined) clipGradientValues(optimizer.parameters, clipValue);
       optimizer.step();
@@ -153,6 +159,13 @@ export class GradientWindow implements Stateful {
     optimizer.zeroGrad();
     this.#closedFor.add(optimizer);
     return { closed: true, stepped, gradientNorm: this.#finished.get(optimizer) ?? norm };
+  }
+
+  /** Tells the scaler about the gradients of one optimizer; returns whether to take its step. */
+  #report(finite: boolean): boolean {
+    const isNews = this.#reported === undefined || (this.#reported && !finite);
+    this.#reported = finite && this.#reported !== false;
+    return (isNews ? this.lossScaler.update(finite) : true) && finite;
   }
 
   /** Forgets what is in the window and zeroes the modules' gradients. */
@@ -169,7 +182,7 @@ export class GradientWindow implements Stateful {
     this.#dropSnapshot();
     const { tensors, made } = this.microBatches > 0 ? storeGradients(this.#named()) : { tensors: {}, made: [] };
     this.#snapshot = made;
-    return { tensors, values: { items: this.items, microBatches: this.microBatches } };
+    return { tensors, values: { items: this.items, microBatches: this.microBatches, scale: this.#scale } };
   }
 
   /**
@@ -177,17 +190,18 @@ export class GradientWindow implements Stateful {
    * @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then
    */
   loadStateDict(state: StoredState): void {
-    const { items, microBatches } = state.values;
-    if (typeof items !== 'number' || typeof microBatches !== 'number')
+    const { items, microBatches, scale } = state.values;
+    if (typeof items !== 'number' || typeof microBatches !== 'number' || typeof scale !== 'number' || !(scale > 0))
       throw new TensorloomError(
         'BAD_CHECKPOINT',
-        'The stored accumulation window has no counts of items and micro-batches.',
+        'The stored accumulation window has no counts of items and micro-batches, or no loss scale.',
       );
     const gradients = readGradients(state, this.#named());
     this.discard();
     for (const [parameter, create] of gradients) accumulateGradient(parameter, create());
     this.#items = items;
     this.#microBatches = microBatches;
+    this.#scale = scale;
   }
 
   get #isOver(): boolean {
@@ -196,6 +210,7 @@ export class GradientWindow implements Stateful {
 
   #empty(): void {
     this.#items = this.#microBatches = 0;
+    this.#reported = undefined;
     this.#finished.clear();
     this.#closedFor.clear();
     this.#dropSnapshot();

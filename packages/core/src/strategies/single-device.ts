@@ -59,7 +59,6 @@ export class SingleDeviceStrategy implements Strategy {
 
   backward<T extends LossOutput>(module: Module, compute: () => T, request: BackwardRequest): T {
     const window = this.#open;
-    window.addModule(module);
     const { precision, accelerator } = this.#context as StrategyContext;
     const output = window.add(module, () => precision.autocast(accelerator, compute), request.items);
     this.#endOfEpoch = request.endOfEpoch;
