@@ -97,6 +97,21 @@ describe('a set-up loader', () => {
     }
   });
 
+  it('stands where the loop was left, with the epoch that goes on', async () => {
+    const fabric = await launched();
+    const loader = fabric.setupDataLoader(new Counting(5));
+    for await (const _ of loader);
+    for await (const batch of loader) if (batch === 1) break;
+    const inner = new Counting(5);
+    const resumed = fabric.setupDataLoader(inner);
+    resumed.loadStateDict({ tensors: new Map(), values: loader.stateDict().values });
+    const rest: number[] = [];
+    for await (const later of resumed) rest.push(later);
+    expect(rest).toEqual([2, 3, 4]);
+    for await (const _ of resumed) break;
+    expect(inner.epochs).toEqual([1, 2]);
+  });
+
   it('sets up several at once', async () => {
     const fabric = await launched();
     expect(fabric.setupDataLoaders([[1, 2], [3]]).map((loader) => loader.length)).toEqual([2, 1]);

@@ -17,6 +17,9 @@ export interface LoaderAbilities {
 
 export type AnyLoader<Batch> = (AsyncIterable<Batch> | Iterable<Batch>) & Partial<LoaderAbilities> & Partial<Stateful>;
 
+/** Passes so far, beside the inner loader's own values. */
+const passesKey = 'fabricPasses';
+
 export interface DataLoaderHooks {
   readonly moveToDevice: boolean;
   /** A batch goes to the loop; true if it is the last of its pass. */
@@ -60,7 +63,8 @@ export class FabricDataLoader<Batch> implements AsyncIterable<OnDevice<Batch>>, 
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<OnDevice<Batch>, void, undefined> {
-    if (this.inner.epoch === undefined) this.inner.setEpoch?.(this.#passes);
+    if (this.#countsEpochs) this.inner.setEpoch?.(this.#passes);
+    this.#stateBeforeLookAhead = undefined;
     let moved: Tensor[] = [];
     const free = (): void => {
       for (const tensor of moved) tensor.dispose();
@@ -76,21 +80,32 @@ export class FabricDataLoader<Batch> implements AsyncIterable<OnDevice<Batch>>, 
         yield onDevice;
       }
       this.#passes++;
-    } finally {
-      free();
       this.#stateBeforeLookAhead = undefined;
+    } finally {
+      // A loop that is left early has not seen the batch looked ahead for: the state from before it stays.
+      free();
       this.#hooks.ended(this);
     }
   }
 
   stateDict(): StateDict {
-    if (this.inner.stateDict !== undefined) return this.#stateBeforeLookAhead ?? this.inner.stateDict();
-    return { tensors: {}, values: { passes: this.#passes } };
+    const inner = this.#stateBeforeLookAhead ?? this.inner.stateDict?.();
+    if (inner === undefined) return { tensors: {}, values: { [passesKey]: this.#passes } };
+    return this.#countsEpochs
+      ? { tensors: inner.tensors, values: { ...inner.values, [passesKey]: this.#passes } }
+      : inner;
   }
 
   loadStateDict(state: StoredState, options?: LoadOptions): void {
-    if (this.inner.loadStateDict !== undefined) this.inner.loadStateDict(state, options);
-    else if (typeof state.values['passes'] === 'number') this.#passes = state.values['passes'];
+    const { [passesKey]: passes, ...values } = state.values;
+    if (typeof passes === 'number') this.#passes = passes;
+    this.#stateBeforeLookAhead = undefined;
+    this.inner.loadStateDict?.({ tensors: state.tensors, values }, options);
+  }
+
+  /** Whether the inner loader has epochs but leaves counting them to its user. */
+  get #countsEpochs(): boolean {
+    return this.inner.epoch === undefined && this.inner.setEpoch !== undefined;
   }
 
   /** Each batch with the word whether it is the last: from the loader, else by looking one ahead. */
