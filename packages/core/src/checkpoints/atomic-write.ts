@@ -97,6 +97,19 @@ export async function writeFolderAtomically(
   });
 }
 
+/** Removes a folder, which is gone as a whole at once: what a process killed on the way leaves is a leftover, not half a folder. @throws TensorloomError `IO` */
+export async function removeFolder(folder: string): Promise<void> {
+  const target = resolve(folder);
+  const doomed = join(dirname(target), temporaryName(basename(target)));
+  try {
+    await rename(target, doomed);
+    await rm(doomed, { recursive: true, force: true });
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    throw new TensorloomError('IO', `Cannot remove ${target}: ${causes[code] ?? message} (${code}).`, { cause: error });
+  }
+}
+
 /** Puts back a folder that a process, killed while replacing it, had already moved aside. */
 export async function recoverFolder(folder: string): Promise<void> {
   const target = resolve(folder);

@@ -1,13 +1,13 @@
 /** A checkpoint as a folder: `state.json` and one safetensors file per stateful piece, written atomically, checked before use. */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { readFile, rm, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import * as z from 'zod';
 import { TensorloomError } from '../errors.ts';
 import type { HostTensor } from '../host-tensor.ts';
 import type { Json, JsonObject, StoredState, StoredTensor } from '../stateful.ts';
-import { recoverFolder, writeFolderAtomically, writeSynced } from './atomic-write.ts';
+import { recoverFolder, removeFolder, writeFolderAtomically, writeSynced } from './atomic-write.ts';
 import type { CheckpointContent, CheckpointIO, OpenedCheckpoint } from './checkpoint-io.ts';
 import { decodeJsonObject, encodeJson } from './json-values.ts';
 import { openSafetensors, streamSafetensors } from './safetensors.ts';
@@ -67,7 +67,7 @@ export class CheckpointFolderIO implements CheckpointIO {
   }
 
   async removeCheckpoint(folder: string): Promise<void> {
-    await rm(folder, { recursive: true, force: true });
+    if (existsSync(folder)) await removeFolder(folder);
   }
 }
 

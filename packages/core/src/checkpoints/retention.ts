@@ -1,9 +1,9 @@
 /** Which checkpoints of a folder are whole, which is the newest, and which may go. */
 import { existsSync } from 'node:fs';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TensorloomError } from '../errors.ts';
-import { isTemporaryName, recoverFolder, removeLeftovers } from './atomic-write.ts';
+import { isTemporaryName, recoverFolder, removeFolder, removeLeftovers } from './atomic-write.ts';
 import { isCompleteCheckpoint } from './checkpoint-folder.ts';
 
 /**
@@ -42,7 +42,7 @@ export async function pruneCheckpoints(folder: string, keep: number): Promise<st
   if (!Number.isInteger(keep) || keep < 1)
     throw new TensorloomError('BAD_OPTION', `pruneCheckpoints keeps at least 1 checkpoint; got ${keep}.`);
   const surplus = (await completeCheckpoints(folder)).slice(keep);
-  for (const path of surplus) await rm(path, { recursive: true, force: true });
+  for (const path of surplus) await removeFolder(path);
   if (existsSync(folder)) await removeLeftovers(folder);
   return surplus;
 }

@@ -43,6 +43,12 @@ export class FabricRuntime {
     const { precision, strategy, processGroup, deviceIndex } = this.connections;
     const selection = await this.#select();
     checkPair(selection.accelerator, precision);
+    const deviceCount = selection.accelerator.deviceCount();
+    if (typeof this.options.devices === 'object' && deviceIndex >= deviceCount)
+      throw new TensorloomError(
+        'UNSUPPORTED',
+        `Fabric: device ${deviceIndex} is asked for (devices: [${this.options.devices.join(', ')}]), but accelerator '${selection.accelerator.name}' sees ${deviceCount} (from 0).`,
+      );
     await selection.accelerator.activate({
       deviceIndex,
       ...(this.options.threads === undefined ? {} : { threads: this.options.threads }),

@@ -127,6 +127,13 @@ describe('misuse of Fabric', () => {
     expect(() => optimizer.zeroGrad()).not.toThrow();
   });
 
+  it('of a device that the accelerator does not have', async () => {
+    await expect(new Fabric({ accelerator: 'cpu', devices: [5] }).launch()).rejects.toEqual(
+      error('UNSUPPORTED', /device 5.*'cpu' sees 1/),
+    );
+    await new Fabric({ accelerator: 'cpu', devices: [0] }).launch();
+  });
+
   it('of loaders', async () => {
     const fabric = await launched();
     expect(() => fabric.setupDataLoader(3 as never)).toThrow(error('MISUSE', /iterated over/));
