@@ -15,8 +15,11 @@ export interface Accelerator {
   readonly name: string;
   /** Storage types it can compute with; a precision that needs another one is refused at start. */
   readonly storages: readonly FloatStorage[];
-  /** `null` where it can be used, else why not and what would make it usable (printed by `tensorloom doctor`). */
-  unavailable(): Promise<string | null>;
+  /**
+   * `null` where it can be used, else why not and what would make it usable (printed by `tensorloom doctor`).
+   * @param options.threads as for `activate`: an accelerator that must load a library to find out may have to tell it then
+   */
+  unavailable(options?: { readonly threads?: number }): Promise<string | null>;
   /** Number of devices it sees on this machine. */
   deviceCount(): number;
   /** Makes it the active tfjs backend. `threads` is a wish; accelerators that cannot choose ignore none silently: they report what they use in `describe`. */

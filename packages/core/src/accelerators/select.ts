@@ -16,16 +16,18 @@ export interface AcceleratorSelection {
 /**
  * `auto` takes the one of highest priority that is usable and has all of `storages`; a name or an instance is taken or refused, never replaced.
  * Does not activate it.
+ * @param options.threads wish for the accelerator's threads: libraries learn it when they are loaded, and finding out may load them
  * @throws UnknownNameError listing what exists
  * @throws TensorloomError `UNSUPPORTED` if the one asked for (or, for `auto`, every one) cannot be used, with the reasons
  */
 export async function selectAccelerator(
   nameOrInstance: string | Accelerator,
   storages: readonly FloatStorage[] = [],
+  options: { readonly threads?: number } = {},
 ): Promise<AcceleratorSelection> {
   if (nameOrInstance !== 'auto') {
     const accelerator = typeof nameOrInstance === 'string' ? accelerators.get(nameOrInstance).create() : nameOrInstance;
-    const reason = await accelerator.unavailable();
+    const reason = await accelerator.unavailable(options);
     if (reason !== null)
       throw new TensorloomError('UNSUPPORTED', `Accelerator '${accelerator.name}' cannot be used: ${reason}`);
     return { accelerator, automatic: false, skipped: [] };
@@ -34,7 +36,8 @@ export async function selectAccelerator(
   for (const name of acceleratorsByPriority()) {
     const accelerator = accelerators.get(name).create();
     const lacking = storages.filter((storage) => !accelerator.storages.includes(storage));
-    const reason = lacking.length > 0 ? `it does not store ${lacking.join(', ')}.` : await accelerator.unavailable();
+    const reason =
+      lacking.length > 0 ? `it does not store ${lacking.join(', ')}.` : await accelerator.unavailable(options);
     if (reason === null) return { accelerator, automatic: true, skipped };
     skipped.push({ name, reason });
   }

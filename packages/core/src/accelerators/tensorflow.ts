@@ -1,23 +1,14 @@
 /** libtensorflow through @tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node, optional packages with a native binding. */
-import { existsSync, readdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
 import { TensorloomError } from '../errors.ts';
 import { tf } from '../tensors.ts';
 import { accelerators, type Accelerator, type FloatStorage, type MemoryStatistics } from './accelerator.ts';
+import { loadTensorflowPackage, type LoadedPackage } from './tensorflow-package.ts';
 import { cpuName, tfjsMemory } from './tfjs-memory.ts';
 
-/** In order of preference. */
-const packages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
-const advice = 'Get it with `npm run setup:tensorflow`.';
-
-interface Loaded {
-  readonly package: string;
+interface Loaded extends LoadedPackage {
   /** Threads wished for at load; libtensorflow reads them once per process. */
   readonly threads: number | undefined;
-  /** What went wrong with packages of higher preference. */
-  readonly notes: readonly string[];
 }
 
 interface NodeBackend {
@@ -34,15 +25,15 @@ export class TensorflowAccelerator implements Accelerator {
   #loaded: Loaded | undefined;
 
   /** Says whether a binding has been built; loads it, since only that shows whether it works. */
-  async unavailable(): Promise<string | null> {
-    return this.#load(undefined);
+  async unavailable({ threads }: { readonly threads?: number } = {}): Promise<string | null> {
+    return this.#load(threads);
   }
 
   deviceCount(): number {
     return 1;
   }
 
-  /** `threads` counts for the first activation of a process only; later ones keep what libtensorflow was loaded with. */
+  /** `threads` counts where it is given first in a process; later calls keep what libtensorflow was loaded with. */
   async activate({ threads }: { readonly threads?: number } = {}): Promise<void> {
     const failure = await this.#load(threads);
     if (failure !== null)
@@ -57,9 +48,9 @@ export class TensorflowAccelerator implements Accelerator {
     const oneDnn = process.env['TF_ENABLE_ONEDNN_OPTS'] === '0' ? 'without oneDNN' : 'oneDNN';
     const threads = this.#loaded.threads ?? availableParallelism();
     const device = isUsingGpuDevice ? 'GPU' : `CPU, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${cpuName()}`;
-    const version = createRequire(import.meta.url)(`${this.#loaded.package}/package.json`) as { version: string };
-    const notes = this.#loaded.notes.map((note) => ` (${note})`).join('');
-    return `libtensorflow ${binding.TF_Version ?? 'of unknown version'}, ${oneDnn}, ${this.#loaded.package} ${version.version}, ${device}${notes}`;
+    const { name, version } = this.#loaded;
+    const notes = this.#loaded.notes.map((note) => ` (passed over: ${note})`).join('');
+    return `libtensorflow ${binding.TF_Version ?? 'of unknown version'}, ${oneDnn}, ${name} ${version}, ${device}${notes}`;
   }
 
   memory(): MemoryStatistics {
@@ -75,31 +66,10 @@ export class TensorflowAccelerator implements Accelerator {
   }
 }
 
-async function load(threads: number | undefined): Promise<Loaded | { failure: string }> {
+async function load(threads: number | undefined): Promise<Loaded | { readonly failure: string }> {
   prepareEnvironment(threads);
-  const notes: string[] = [];
-  const missing: string[] = [];
-  for (const name of packages) {
-    const absent = whyAbsent(name);
-    if (absent !== null) {
-      missing.push(absent);
-      continue;
-    }
-    // Importing activates its backend: the one that was active is put back.
-    const before = tf.engine().backendName;
-    try {
-      await import(name);
-      if (before) await tf.setBackend(before);
-      return { package: name, threads: threads ?? threadsFromEnvironment(), notes };
-    } catch (error) {
-      if (before) await tf.setBackend(before);
-      notes.push(
-        `${name} is installed but its binding does not load: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`,
-      );
-    }
-  }
-  if (notes.length > 0) return { failure: `${notes.join('; ')}. Rebuild it with \`npm run setup:tensorflow\`.` };
-  return { failure: `${missing.join('; ')}. ${advice}` };
+  const outcome = await loadTensorflowPackage();
+  return 'failure' in outcome ? outcome : { ...outcome, threads: threads ?? threadsFromEnvironment() };
 }
 
 /** libtensorflow reads these when it is loaded; what the user has set stays. */
@@ -114,21 +84,6 @@ function prepareEnvironment(threads: number | undefined): void {
 function threadsFromEnvironment(): number | undefined {
   const given = process.env['TF_NUM_INTRAOP_THREADS'];
   return given === undefined || !/^[1-9]\d*$/.test(given) ? undefined : Number(given);
-}
-
-/** `null` if the package and a built binding are there. */
-function whyAbsent(name: string): string | null {
-  let folder: string;
-  try {
-    folder = dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
-  } catch {
-    return `${name} is not installed`;
-  }
-  const library = join(folder, 'lib');
-  const built =
-    existsSync(library) &&
-    readdirSync(library).some((version) => existsSync(join(library, version, 'tfjs_binding.node')));
-  return built ? null : `${name} is installed without its native binding`;
 }
 
 accelerators.register('tensorflow', { priority: 50, create: () => new TensorflowAccelerator() });

@@ -49,18 +49,19 @@ export class FabricRuntime {
         'UNSUPPORTED',
         `Fabric: device ${deviceIndex} is asked for (devices: [${this.options.devices.join(', ')}]), but accelerator '${selection.accelerator.name}' sees ${deviceCount} (from 0).`,
       );
-    await selection.accelerator.activate({
-      deviceIndex,
-      ...(this.options.threads === undefined ? {} : { threads: this.options.threads }),
-    });
+    await selection.accelerator.activate({ deviceIndex, ...this.#threads });
     strategy.setup({ accelerator: selection.accelerator, precision, processGroup });
     this.#selection = selection;
+  }
+
+  get #threads(): { readonly threads?: number } {
+    return this.options.threads === undefined ? {} : { threads: this.options.threads };
   }
 
   async #select(): Promise<AcceleratorSelection> {
     const { accelerator, precision } = this.connections;
     try {
-      return await selectAccelerator(accelerator, storagesOf(precision));
+      return await selectAccelerator(accelerator, storagesOf(precision), this.#threads);
     } catch (error) {
       if (accelerator !== 'auto' || !(error instanceof TensorloomError)) throw error;
       throw new TensorloomError(error.code, `Precision '${precision.name}': ${error.message}\n${describePairs()}`, {

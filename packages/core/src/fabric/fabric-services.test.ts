@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { CollectiveArray, ProcessGroup, ReduceOp } from '../distributed/process-group.ts';
 import { SingleProcessGroup } from '../distributed/single-process-group.ts';
+import { accelerators } from '../accelerators/accelerator.ts';
 import type { Logger } from '../loggers/logger.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { allGather, allReduce, broadcast } from './collectives.ts';
@@ -142,5 +143,14 @@ describe('fabric around the loop', () => {
     expect(fabric.selection).toMatchObject({ automatic: false, skipped: [] });
     expect(fabric.device).toBe('wasm:0');
     expect(fabric.accelerator.describe()).toMatch(/wasm/);
+  });
+
+  it('tells the accelerator its threads before it loads a library to see whether it is there', async () => {
+    const wishes: unknown[] = [];
+    const accelerator = Object.assign(accelerators.get('cpu').create(), {
+      unavailable: (wish: unknown) => Promise.resolve(wishes.push(wish)).then(() => null),
+    });
+    await launched({ accelerator, threads: 3 });
+    expect(wishes).toEqual([{ threads: 3 }]);
   });
 });
