@@ -100,5 +100,6 @@ export {
   type ThroughputRates,
   type ThroughputSample,
 } from './throughput/throughput.ts';
+export { flopCounters, measureFlops, type FlopCounter } from './throughput/measure-flops.ts';
 export { ThroughputMonitor, type BatchWork, type ThroughputMonitorOptions } from './throughput/throughput-monitor.ts';
 export type { Callback } from './callbacks/callback.ts';
