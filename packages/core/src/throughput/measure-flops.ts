@@ -48,7 +48,7 @@ export function measureFlops(
 export function measureFlops(module: Module, compute: () => LossOutput, options: { readonly backward: true }): number;
 export function measureFlops(
   module: Module,
-  compute: () => LossOutput & tf.TensorContainer,
+  compute: () => unknown,
   options: { readonly backward?: boolean } = {},
 ): number {
   const parameters = module.parameters();
@@ -58,7 +58,7 @@ export function measureFlops(
   try {
     return countWhile(() =>
       tf.tidy(() => {
-        if (options.backward === true) backward(compute, { parameters });
+        if (options.backward === true) backward(compute as () => LossOutput, { parameters });
         else compute();
       }),
     );
