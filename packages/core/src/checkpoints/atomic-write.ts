@@ -153,7 +153,8 @@ function replacedName(target: string): string {
   return join(dirname(target), `.${basename(target)}.replaced`);
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process of this machine has that id. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -1,6 +1,6 @@
 /** Downloads from a server on this machine that misbehaves in the ways servers do. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -155,6 +155,27 @@ describe('downloadFile', () => {
     const given = options(url, { attempts: 3 });
     await downloadFile(given);
     expect(readFileSync(given.path).equals(content)).toBe(true);
+  });
+
+  it('twice at once leaves one whole file and no parts', async () => {
+    const url = await serve((request, response, call) => {
+      if (call <= 2) cutAfter(response, 100_000 * call);
+      else sendRange(request, response);
+    });
+    const given = options(url);
+    await mkdir(join(given.path, '..'), { recursive: true });
+    await writeFile(`${given.path}.part`, content.subarray(0, 1000));
+    await Promise.all([downloadFile(given), downloadFile(given), downloadFile(given)]);
+    expect(readFileSync(given.path).equals(content)).toBe(true);
+    expect(readdirSync(join(given.path, '..'))).toEqual(['file.bin']);
+  });
+
+  it('a folder that cannot be written to is no matter of the network', async () => {
+    const url = await serve((request, response) => sendRange(request, response));
+    const base = folder();
+    await mkdir(base, { recursive: true });
+    await writeFile(join(base, 'file'), '');
+    await expect(downloadFile(options(url, { path: join(base, 'file', 'x') }))).rejects.toMatchObject({ code: 'IO' });
   });
 
   it('does not ask again for a file that is not there', async () => {

@@ -3,12 +3,12 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { TensorloomError } from '@tensorloom/core';
+import { claimPartialFile, returnPartialFile, TensorloomError } from '@tensorloom/core';
 import { reasonOf } from './reason.ts';
 
 export interface DownloadOptions {
   readonly url: string;
-  /** Where the file goes; while incomplete it is `path` + `.part`, which a later call continues. */
+  /** Where the file goes. What comes of an attempt that fails is kept as `path` + `.part`, which a later call continues. */
   readonly path: string;
   /** Expected size and MD5; checked before the file gets its name. */
   readonly bytes?: number;
@@ -30,25 +30,37 @@ class Refused extends Error {}
 class Unreachable extends Error {}
 
 /**
- * Does nothing where `path` exists: it got its name only after its check.
+ * Does nothing where `path` exists: it got its name only after its check. Processes that download the same file at once do not disturb
+ * each other.
  * @throws TensorloomError `OFFLINE` if the server cannot be reached or keeps breaking off, `BAD_DATA` if what came has another checksum
  *   (it is deleted), `IO` if it cannot be written
  */
 export async function downloadFile(options: DownloadOptions): Promise<void> {
-  const { url, path, attempts = 5, retryDelayMs = 500 } = options;
+  const { path } = options;
   if (await sizeOf(path)) return;
-  const advice = options.advice ?? '';
-  const part = `${path}.part`;
-  await mkdir(dirname(path), { recursive: true }).catch((error: unknown) => {
-    throw new TensorloomError('IO', `Cannot make the folder ${dirname(path)}: ${reasonOf(error)}`, { cause: error });
-  });
+  await mkdir(dirname(path), { recursive: true }).catch(ioError(`Cannot make the folder ${dirname(path)}`));
+  const shared = `${path}.part`;
+  const part = await claimPartialFile(shared).catch(ioError(`Cannot write ${path}`));
+  try {
+    await receiveAll(options, part);
+    await check(options, part);
+    await rename(part, path).catch(ioError(`Cannot write ${path}`));
+  } finally {
+    await returnPartialFile(part, shared);
+  }
+}
+
+/** Attempt after attempt, each where the last one stopped. */
+async function receiveAll(options: DownloadOptions, part: string): Promise<void> {
+  const { url, bytes, advice = '', attempts = 5, retryDelayMs = 500 } = options;
   // A part that is too long cannot be of this file.
-  if (options.bytes !== undefined && (await sizeOf(part)) > options.bytes) await rm(part, { force: true });
+  if (bytes !== undefined && (await sizeOf(part)) > bytes) await rm(part, { force: true });
   for (let attempt = 1; ; attempt++) {
     const before = await sizeOf(part);
+    if (before === bytes) return;
     try {
-      if (options.bytes === undefined || before !== options.bytes) await receive(options, part);
-      break;
+      await receive(options, part);
+      return;
     } catch (error) {
       if (error instanceof TensorloomError) throw error;
       if ((await sizeOf(part)) > before) attempt = 1;
@@ -63,8 +75,6 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
       await new Promise((done) => setTimeout(done, retryDelayMs * 2 ** (attempt - 1)));
     }
   }
-  await check(options, part, advice);
-  await rename(part, path);
 }
 
 async function receive(options: DownloadOptions, part: string): Promise<void> {
@@ -89,7 +99,7 @@ async function receive(options: DownloadOptions, part: string): Promise<void> {
     const from = startOf(response, have);
     const announced = Number(response.headers.get('content-length') ?? NaN);
     const total = options.bytes ?? (Number.isNaN(announced) ? 0 : from + announced);
-    const file = await open(part, from > 0 ? 'r+' : 'w');
+    const file = await open(part, from > 0 ? 'r+' : 'w').catch(ioError(`Cannot write ${part}`));
     let done = from;
     try {
       for await (const chunk of response.body) {
@@ -99,7 +109,7 @@ async function receive(options: DownloadOptions, part: string): Promise<void> {
         done += (chunk as Uint8Array).length;
         options.onProgress?.(done, total);
       }
-      await file.sync();
+      await file.sync().catch(ioError(`Cannot write ${part}`));
     } finally {
       await file.close();
     }
@@ -130,14 +140,12 @@ async function writeAll(
   for (let written = 0; written < chunk.length;) {
     const { bytesWritten } = await file
       .write(chunk, written, chunk.length - written, position + written)
-      .catch((error: unknown) => {
-        throw new TensorloomError('IO', `Cannot write ${path}: ${reasonOf(error)}`, { cause: error });
-      });
+      .catch(ioError(`Cannot write ${path}`));
     written += bytesWritten;
   }
 }
 
-async function check(options: DownloadOptions, part: string, advice: string): Promise<void> {
+async function check(options: DownloadOptions, part: string): Promise<void> {
   const hash = createHash('md5');
   for await (const chunk of createReadStream(part)) hash.update(chunk as Uint8Array);
   const md5 = hash.digest('hex');
@@ -147,8 +155,15 @@ async function check(options: DownloadOptions, part: string, advice: string): Pr
   await rm(part, { force: true });
   throw new TensorloomError(
     'BAD_DATA',
-    `${options.url} is not the file expected: ${bytes} bytes, MD5 ${md5}; expected ${options.bytes ?? 'any number of'} bytes, MD5 ${options.md5 ?? 'any'}. It was deleted. ${advice}`.trim(),
+    `${options.url} is not the file expected: ${bytes} bytes, MD5 ${md5}; expected ${options.bytes ?? 'any number of'} bytes, MD5 ${options.md5 ?? 'any'}. It was deleted. ${options.advice ?? ''}`.trim(),
   );
+}
+
+/** A handler of rejections: throws them as the file system's, which no further attempt would help. */
+function ioError(what: string): (error: unknown) => never {
+  return (error) => {
+    throw new TensorloomError('IO', `${what}: ${reasonOf(error)}`, { cause: error });
+  };
 }
 
 async function sizeOf(path: string): Promise<number> {

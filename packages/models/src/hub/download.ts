@@ -4,7 +4,7 @@ import { createReadStream, existsSync, mkdirSync, statSync } from 'node:fs';
 import { copyFile, open, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { downloadFile, type ListFileEntry } from '@huggingface/hub';
-import { TensorloomError } from '@tensorloom/core';
+import { claimPartialFile, returnPartialFile, TensorloomError } from '@tensorloom/core';
 
 export interface DownloadProgress {
   readonly file: string;
@@ -44,8 +44,14 @@ export async function downloadToCache(
   mkdirSync(dirname(blob), { recursive: true });
   mkdirSync(dirname(pointer), { recursive: true });
   if (!existsSync(blob)) {
-    await fetchBlob(file, hash, `${blob}.incomplete`, onProgress, fetchFile);
-    await rename(`${blob}.incomplete`, blob);
+    const shared = `${blob}.incomplete`;
+    const own = await claimPartialFile(shared);
+    try {
+      await fetchBlob(file, hash, own, onProgress, fetchFile);
+      await rename(own, blob);
+    } finally {
+      await returnPartialFile(own, shared);
+    }
   }
   await link(blob, pointer);
 }
