@@ -94,7 +94,8 @@ async function fetchBlob(
         const part = bytes === 0 ? remote : remote.slice(bytes);
         for await (const chunk of part.stream() as unknown as AsyncIterable<Uint8Array>) {
           timer.refresh();
-          await output.write(chunk);
+          // Not `write`, which may take a part only.
+          await output.appendFile(chunk);
           hash.update(chunk);
           bytes += chunk.byteLength;
           onProgress?.({ file: entry.path, bytes, totalBytes });

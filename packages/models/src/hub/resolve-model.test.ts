@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -128,6 +128,25 @@ describe('resolveModel, with a hub', () => {
       'model.safetensors.index.json': Buffer.from(JSON.stringify(index)),
     });
     await expect(resolveModel('owner/model', options)).rejects.toThrow(/a shard must be a file beside the index/);
+  });
+
+  it('two at once share a cache', async () => {
+    await start();
+    const both = await Promise.all([resolveModel('owner/model', options), resolveModel('owner/model', options)]);
+    expect(both[0]).toEqual(both[1]);
+    const weightsPath = join(folder, 'models--owner--model', 'snapshots', fakeCommit, 'model.safetensors');
+    expect(readFileSync(weightsPath).equals(weights)).toBe(true);
+    const blobs = readdirSync(join(folder, 'models--owner--model', 'blobs'));
+    expect(blobs.filter((name) => !/^[0-9a-f]+$/.test(name))).toEqual([]);
+  });
+
+  it('refuses a revision that climbs, and a cache that is a file', async () => {
+    await start();
+    await expect(resolveModel('owner/model@../../../x', options)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    writeFileSync(join(folder, 'file'), '');
+    await expect(resolveModel('owner/model', { ...options, cacheFolder: join(folder, 'file') })).rejects.toMatchObject({
+      code: 'IO',
+    });
   });
 
   it('says so if the model has no safetensors, does not exist, or the hub cannot be reached', async () => {

@@ -1,8 +1,8 @@
 /** Models of the Hugging Face hub in its standard cache: what is there is used, what is missing is downloaded. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { getHFHubCachePath, HubApiError, listFiles, modelInfo, type ListFileEntry } from '@huggingface/hub';
-import { TensorloomError } from '@tensorloom/core';
+import { TensorloomError, writeFileAtomically } from '@tensorloom/core';
 import {
   configFile,
   indexFile,
@@ -38,12 +38,15 @@ const metadataTimeoutMs = 15_000;
 /**
  * The folder of a hub model's snapshot with config, weights and tokenizer.
  * @throws TensorloomError `OFFLINE` if it is not in the cache and the hub cannot be reached, `BAD_OPTION` if the hub has no such model,
- *   `UNSUPPORTED` if it has no safetensors weights
+ *   `IO` if the cache cannot be written, `UNSUPPORTED` if it has no safetensors weights
  */
 export async function hubSnapshot(id: string, options: HubOptions = {}): Promise<Snapshot> {
   const cacheFolder = options.cacheFolder ?? getHFHubCachePath();
   const repositoryFolder = join(cacheFolder, `models--${id.replace('/', '--')}`);
   const revision = options.revision ?? 'main';
+  // It becomes part of paths in the cache.
+  if (revision.split('/').some((part) => ['', '.', '..'].includes(part)))
+    throw new TensorloomError('BAD_OPTION', `'${revision}' is no revision: give a branch, a tag or a commit.`);
   const offline = options.offline ?? /^(1|true|yes|on)$/i.test(process.env['HF_HUB_OFFLINE'] ?? '');
   const cached = cachedSnapshot(repositoryFolder, revision);
   if (offline) {
@@ -55,7 +58,7 @@ export async function hubSnapshot(id: string, options: HubOptions = {}): Promise
   try {
     return await download(id, repositoryFolder, revision, options);
   } catch (error) {
-    if (!isNetworkError(error)) throw translate(error, id, revision);
+    if (!isNetworkError(error)) throw translate(error, id, revision, cacheFolder);
     if (cached !== undefined) return cached;
     throw offlineError(id, cacheFolder, reason(error), error);
   }
@@ -107,8 +110,7 @@ async function download(
   }
   if (revision !== commit) {
     const reference = join(repositoryFolder, 'refs', revision);
-    mkdirSync(dirname(reference), { recursive: true });
-    writeFileSync(reference, commit);
+    await writeFileAtomically(reference, commit);
   }
   return { folder, commit };
 }
@@ -151,7 +153,12 @@ function offlineError(id: string, cacheFolder: string, why: string, cause?: unkn
   );
 }
 
-function translate(error: unknown, id: string, revision: string): unknown {
+function translate(error: unknown, id: string, revision: string, cacheFolder: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (!(error instanceof TensorloomError) && /^E(ACCES|PERM|ROFS|NOSPC|DQUOT|NOTDIR)$/.test(code ?? ''))
+    return new TensorloomError('IO', `Cannot write ${id} to the cache ${cacheFolder}: ${(error as Error).message}`, {
+      cause: error,
+    });
   if (!(error instanceof HubApiError)) return error;
   const what =
     error.statusCode === 404
