@@ -1,6 +1,7 @@
 /** Tensors in plain JavaScript memory, as data loaders and files give them, and their way onto the device. */
 import { tf, type Tensor } from './tensors.ts';
 
+/** What data loaders give and files hold. */
 export type HostDType = 'float32' | 'int32';
 
 /** A dense, row-major array in host memory. */

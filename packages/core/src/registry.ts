@@ -1,6 +1,7 @@
 /** A named collection of interchangeable pieces (strategies, accelerators, precisions), open to the user's own. */
 import { TensorloomError, UnknownNameError } from './errors.ts';
 
+/** Entries by name, in order of registration. */
 export class Registry<T> {
   readonly #entries = new Map<string, T>();
 

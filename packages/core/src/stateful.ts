@@ -2,7 +2,9 @@
 import type { HostTensor } from './host-tensor.ts';
 import type { Tensor } from './tensors.ts';
 
+/** What JSON can hold. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+/** An object that JSON can hold. */
 export type JsonObject = { [key: string]: Json };
 
 /** A snapshot: `tensors` are live references (the writer reads them one at a time), `values` are a copy. */
@@ -23,6 +25,7 @@ export interface StoredState {
   readonly values: JsonObject;
 }
 
+/** Options of `loadStateDict`. */
 export interface LoadOptions {
   /** Refuse missing and unexpected names (default true), naming each. */
   readonly strict?: boolean;

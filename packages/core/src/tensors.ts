@@ -8,9 +8,12 @@ import * as tf from '@tensorflow/tfjs';
 tf.enableProdMode();
 
 export { tf };
+/** tfjs's tensor, on the active backend. */
 export type Tensor = tf.Tensor;
+/** A tensor of rank 0. */
 export type Scalar = tf.Scalar;
 
+/** Whether `value` is one of tfjs's tensors. */
 export function isTensor(value: unknown): value is Tensor {
   return value instanceof tf.Tensor;
 }

@@ -11,12 +11,14 @@ import {
   type ModelByHead,
 } from './hugging-face/load.ts';
 
+/** Options of `loadPretrained`. */
 export interface LoadPretrainedOptions<H extends HeadName = HeadName> extends LoadFolderOptions {
   /** Default `sequence-classification`. */
   readonly head?: H;
   readonly hub?: HubOptions;
 }
 
+/** The model with an account of where it came from. */
 export type LoadedPretrained<H extends HeadName> = Loaded<ModelByHead[H]> & { readonly source: ResolvedModel };
 
 /**

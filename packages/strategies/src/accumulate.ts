@@ -16,6 +16,7 @@ const optionsSchema = z.strictObject({
   accumulate: z.int('must be a whole number of micro-batches').min(1, 'must be at least 1').default(DEFAULT_ACCUMULATE),
 });
 
+/** Options of the strategy `accumulate`. */
 export type AccumulateOptions = z.input<typeof optionsSchema>;
 
 /**

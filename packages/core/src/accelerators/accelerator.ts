@@ -1,6 +1,7 @@
 /** What a piece of hardware, with the tfjs backend that drives it, must tell Fabric. One file each beside this one. */
 import { Registry } from '../registry.ts';
 
+/** What live tensors take. */
 export interface MemoryStatistics {
   /** Bytes held by live tensors. */
   readonly currentBytes: number;
@@ -11,6 +12,7 @@ export interface MemoryStatistics {
 /** Storage types that an accelerator can give to float tensors. Values are always float32 to tfjs. */
 export type FloatStorage = 'float16' | 'bfloat16' | 'float32' | 'float64';
 
+/** Hardware together with the tfjs backend that drives it. */
 export interface Accelerator {
   readonly name: string;
   /** Storage types it can compute with; a precision that needs another one is refused at start. */
@@ -39,4 +41,5 @@ export interface AcceleratorEntry {
   create(): Accelerator;
 }
 
+/** Accelerators by name; register your own here, before Fabric is made. */
 export const accelerators = new Registry<AcceleratorEntry>('accelerator');

@@ -4,6 +4,7 @@ import { tf } from '../tensors.ts';
 import { accelerators, type Accelerator, type FloatStorage, type MemoryStatistics } from './accelerator.ts';
 import { cpuName, tfjsMemory } from './tfjs-memory.ts';
 
+/** JavaScript on one core: the reference that is always there. */
 export class CpuAccelerator implements Accelerator {
   readonly name = 'cpu';
   readonly storages: readonly FloatStorage[] = ['float32'];

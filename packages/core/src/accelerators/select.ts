@@ -5,6 +5,7 @@ import './cpu.ts';
 import './wasm.ts';
 import './tensorflow.ts';
 
+/** What was chosen to run on, and how. */
 export interface AcceleratorSelection {
   readonly accelerator: Accelerator;
   /** Chosen by `auto`. */

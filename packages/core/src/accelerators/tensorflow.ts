@@ -19,6 +19,7 @@ interface NodeBackend {
 /** libtensorflow is loaded once per process, whatever the number of accelerator objects. */
 let loading: Promise<Loaded | { readonly failure: string }> | undefined;
 
+/** libtensorflow, on the CPU or a CUDA card, where `npm run setup:tensorflow` has made it available. */
 export class TensorflowAccelerator implements Accelerator {
   readonly name = 'tensorflow';
   readonly storages: readonly FloatStorage[] = ['float32'];

@@ -8,6 +8,7 @@ import { cpuName, tfjsMemory } from './tfjs-memory.ts';
 
 const packageName = '@tensorflow/tfjs-backend-wasm';
 
+/** WebAssembly with SIMD on one core; needs no native binary. */
 export class WasmAccelerator implements Accelerator {
   readonly name = 'wasm';
   readonly storages: readonly FloatStorage[] = ['float32'];

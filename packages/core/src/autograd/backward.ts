@@ -11,6 +11,7 @@ import { planWalk, walk } from './walk.ts';
  */
 export type LossOutput = Scalar | { readonly loss: Scalar; readonly items?: number };
 
+/** What the walk starts from and where it ends. */
 export interface BackwardOptions<T extends LossOutput = LossOutput> {
   /**
    * Seed of the walk, d(objective)/d(loss): number of items × loss scale. A function gets what `compute` returned, for

@@ -27,6 +27,7 @@ const stateSchema = z.object({
 });
 type StateJson = z.infer<typeof stateSchema>;
 
+/** The default `CheckpointIO`: each checkpoint is a folder. */
 export class CheckpointFolderIO implements CheckpointIO {
   /**
    * @throws TensorloomError `IO` if it cannot be written (a checkpoint that was there before stays whole), `MISUSE` for

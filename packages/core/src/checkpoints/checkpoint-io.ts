@@ -15,6 +15,7 @@ export interface OpenedCheckpoint {
   readonly values: JsonObject;
 }
 
+/** Writes, opens and removes checkpoints; `path` means whatever the implementation makes of it. */
 export interface CheckpointIO {
   /** Writes the checkpoint as a whole or not at all. */
   saveCheckpoint(path: string, content: CheckpointContent): Promise<void>;

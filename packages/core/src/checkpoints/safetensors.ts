@@ -8,6 +8,7 @@ import { writeFileAtomically, type ByteSink } from './atomic-write.ts';
 import { bfloat16ToNumber, float16ToNumber } from './half.ts';
 import { dtypeBytes, makeHeader, maxHeaderBytes, parseHeader, type TensorEntry } from './safetensors-header.ts';
 
+/** An open file: tensors by name, read when asked for. Close it when done. */
 export interface SafetensorsFile {
   readonly tensors: ReadonlyMap<string, StoredTensor & { readonly dtype: string }>;
   readonly metadata: Readonly<Record<string, string>>;

@@ -1,5 +1,6 @@
 /** Where a rank learns who it is: from a launcher's variables, a scheduler's, or, alone, by itself. */
 
+/** Who this process is among all ranks. */
 export interface ClusterEnvironment {
   /** For logs: `single process`, `torchrun`, `SLURM`, … */
   readonly name: string;

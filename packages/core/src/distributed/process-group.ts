@@ -1,6 +1,8 @@
 /** Collective communication among ranks, over typed arrays in host memory. Semantics follow MPI-3 and NCCL. */
 
+/** How the elements of all ranks become one. */
 export type ReduceOp = 'sum' | 'mean' | 'max' | 'min' | 'product';
+/** What collectives carry. */
 export type CollectiveArray = Float32Array | Float64Array | Int32Array | Uint8Array;
 
 /** All calls are made by all ranks in the same order; each settles when this rank's part is done. */

@@ -2,6 +2,7 @@
 import { TensorloomError } from '../errors.ts';
 import type { CollectiveArray, ProcessGroup, ReduceOp } from './process-group.ts';
 
+/** One rank alone. After `abort` or `close` every call is an error. */
 export class SingleProcessGroup implements ProcessGroup {
   readonly rank: number = 0;
   readonly worldSize: number = 1;

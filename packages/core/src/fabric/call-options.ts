@@ -5,6 +5,7 @@ import type { BackwardRequest, ClipOptions, StepOptions } from '../strategies/st
 /** Both have defaults: items from what the closure returns, endOfEpoch from the loader that delivered the batch. */
 export type BackwardOptions = Partial<BackwardRequest>;
 
+/** Options of `fabric.clipGradients`. */
 export interface ClipGradientsOptions {
   /** Largest global norm; `maxNorm` is another name of it. Exactly one of norm and value is given. */
   readonly clipNorm?: number;

@@ -15,6 +15,7 @@ export interface LoaderAbilities {
   readonly batchSize: number;
 }
 
+/** Any iterable of batches, with as many of the abilities as it has. */
 export type AnyLoader<Batch> = (AsyncIterable<Batch> | Iterable<Batch>) & Partial<LoaderAbilities> & Partial<Stateful>;
 
 /** Passes so far, beside the inner loader's own values. */

@@ -29,6 +29,7 @@ export type SetUpOptimizers<Inputs extends readonly OptimizerInput[]> = {
   [K in keyof Inputs]: Inputs[K] extends OptimizerInput<infer O> ? FabricOptimizer<O> : never;
 };
 
+/** Options of `fabric.load`. */
 export interface LoadCheckpointOptions {
   /** Refuse checkpoints that lack a key of `state`, or whose names differ (default true). */
   readonly strict?: boolean;
@@ -36,6 +37,7 @@ export interface LoadCheckpointOptions {
   readonly restoreProgress?: boolean;
 }
 
+/** What the user holds: see the README for a whole loop. Nothing happens before `launch`. */
 export class Fabric extends FabricServices {
   readonly #steps: TrainingSteps;
   readonly #known = new SetUpRegistry();

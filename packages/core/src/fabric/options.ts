@@ -8,6 +8,7 @@ import type { Precision } from '../precision/precision.ts';
 import type { Strategy, StrategyOptions } from '../strategies/strategy.ts';
 import type { Plugin } from './plugins.ts';
 
+/** Options of `new Fabric`; all have defaults. */
 export interface FabricOptions {
   /** A registered name, an instance, or `auto` (default): the best that is there. */
   readonly accelerator?: string | Accelerator;

@@ -5,6 +5,7 @@ import type { ProcessGroup } from '../distributed/process-group.ts';
 import { TensorloomError } from '../errors.ts';
 import type { Precision } from '../precision/precision.ts';
 
+/** A piece of one of these kinds takes the place of the built-in one. */
 export type Plugin = Precision | CheckpointIO | ClusterEnvironment | ProcessGroup;
 
 export interface SortedPlugins {

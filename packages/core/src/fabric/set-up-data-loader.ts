@@ -2,6 +2,7 @@
 import { TensorloomError } from '../errors.ts';
 import { FabricDataLoader, type AnyLoader, type DataLoaderHooks } from './fabric-data-loader.ts';
 
+/** Options of `fabric.setupDataLoader`. */
 export interface SetUpDataLoaderOptions {
   /** Each rank gets its share (default true). */
   readonly useDistributedSampler?: boolean;

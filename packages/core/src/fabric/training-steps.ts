@@ -14,6 +14,7 @@ export type BackwardResult<T extends LossOutput> = T extends Scalar
   ? { loss: number }
   : Omit<T, 'loss'> & { loss: number };
 
+/** How far training is; part of every checkpoint. */
 export interface TrainingCounts {
   microBatches: number;
   /** Optimizer steps taken. */

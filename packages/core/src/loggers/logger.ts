@@ -1,6 +1,7 @@
 /** Where scalars go while training: files, consoles, services. One file per kind beside this one. */
 import type { JsonObject } from '../stateful.ts';
 
+/** A destination of scalars. */
 export interface Logger {
   readonly name: string;
   /** Called on rank zero only, without waiting for the result; a rejection comes up at the next `fabric.log`, `step` or `flushLogs`. `step` counts optimizer steps unless the caller counts something else. */

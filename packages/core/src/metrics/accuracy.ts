@@ -3,6 +3,7 @@ import { TensorloomError } from '../errors.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { Metric } from './metric.ts';
 
+/** Right predictions over all that count. */
 export class Accuracy extends Metric {
   /** @param ignoreIndex labels of this value do not count, default -100 */
   constructor(readonly ignoreIndex = -100) {

@@ -1,6 +1,7 @@
 /** Weighted means, and the perplexity of a language model. */
 import { Metric } from './metric.ts';
 
+/** A mean of values that weigh unequally, as the losses of batches of unequal size. */
 export class Mean extends Metric {
   constructor() {
     super(2);

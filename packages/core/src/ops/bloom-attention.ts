@@ -106,6 +106,7 @@ export function bloomAttentionBias(slopes: Float32Array, attentionMask: Tensor):
   return hasKernel(kernelName) ? null : composeBias([...slopes], attentionMask);
 }
 
+/** Options of `bloomAttention`. */
 export interface BloomAttentionOptions {
   readonly heads: number;
   /** Dropout of the attention probabilities. */

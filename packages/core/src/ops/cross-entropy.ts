@@ -55,6 +55,7 @@ function labelled(labels: Tensor, ignoreIndex: number): { positions: Tensor; cou
   return { positions: tf.stack([tf.range(0, labels.size, 1, 'int32'), columns], 1), counts };
 }
 
+/** What `crossEntropy` gives; a model may return it as its output for `backward`. */
 export interface CrossEntropy {
   /** Mean over `items`; 0 if there are none. */
   readonly loss: Scalar;

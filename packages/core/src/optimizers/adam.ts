@@ -14,6 +14,7 @@ import {
   type RowUpdate,
 } from './optimizer.ts';
 
+/** Hyper-parameters of Adam and AdamW. */
 export interface AdamOptions {
   /** Learning rate, default 1e-3. */
   lr: number;
@@ -25,6 +26,7 @@ export interface AdamOptions {
   weightDecay: number;
 }
 
+/** A parameter group of Adam with its hyper-parameters. */
 export type AdamGroup = AdamOptions & ParameterGroup;
 
 registerTensorflowAdamStep();

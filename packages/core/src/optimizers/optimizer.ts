@@ -27,6 +27,7 @@ export interface DenseUpdate {
   readonly step: number;
 }
 
+/** What one update of a table by a row-sparse gradient needs. */
 export interface RowUpdate {
   readonly parameter: Parameter;
   readonly gradient: RowSparse;

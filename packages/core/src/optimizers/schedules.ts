@@ -4,6 +4,7 @@ import { Registry } from '../registry.ts';
 import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 import type { Optimizer } from './optimizer.ts';
 
+/** Options of the schedules that come with the package. */
 export interface ScheduleOptions {
   /** Steps over which the factor rises linearly from 0, default 0. */
   readonly warmupSteps?: number;

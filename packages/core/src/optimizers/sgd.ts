@@ -12,6 +12,7 @@ import {
   type RowUpdate,
 } from './optimizer.ts';
 
+/** Hyper-parameters of SGD. */
 export interface SGDOptions {
   /** Learning rate, default 1e-3. */
   lr: number;
@@ -25,6 +26,7 @@ export interface SGDOptions {
   nesterov: boolean;
 }
 
+/** A parameter group of SGD with its hyper-parameters. */
 export type SGDGroup = SGDOptions & ParameterGroup;
 
 interface Attributes extends SGDOptions {

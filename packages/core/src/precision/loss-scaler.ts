@@ -2,6 +2,7 @@
 import { TensorloomError } from '../errors.ts';
 import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 
+/** Decides what the loss is multiplied with, and whether a step is taken. */
 export interface LossScaler extends Stateful {
   /** What the loss is multiplied with. */
   readonly scale: number;
@@ -25,6 +26,7 @@ export class NoLossScaler implements LossScaler {
   loadStateDict(): void {}
 }
 
+/** Defaults are PyTorch's: 65536, 2, 0.5, 2000. */
 export interface DynamicLossScalerOptions {
   readonly initialScale?: number;
   /** Factor after `growthInterval` good steps in a row. */

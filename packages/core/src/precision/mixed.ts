@@ -4,6 +4,7 @@ import { withActivationStorage } from './activation-storage.ts';
 import { DynamicLossScaler, NoLossScaler, type LossScaler } from './loss-scaler.ts';
 import { precisions, type Precision } from './precision.ts';
 
+/** float32 parameters, gradients and optimizer state; half-precision activations. */
 export class MixedPrecision implements Precision {
   readonly name: string;
   readonly parameterStorage: FloatStorage = 'float32';

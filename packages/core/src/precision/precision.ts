@@ -3,6 +3,7 @@ import type { Accelerator, FloatStorage } from '../accelerators/accelerator.ts';
 import { Registry } from '../registry.ts';
 import type { LossScaler } from './loss-scaler.ts';
 
+/** Which storage serves what, and how the loss is scaled. */
 export interface Precision {
   /** `32-true`, `16-mixed`, … */
   readonly name: string;
@@ -18,5 +19,7 @@ export interface Precision {
   autocast<T>(accelerator: Accelerator, fn: () => T): T;
 }
 
+/** Each Fabric gets a precision, with a loss scaler, of its own. */
 export type PrecisionFactory = () => Precision;
+/** Precisions by full name; register your own here. */
 export const precisions = new Registry<PrecisionFactory>('precision');

@@ -4,6 +4,7 @@ import { withActivationStorage } from './activation-storage.ts';
 import { NoLossScaler, type LossScaler } from './loss-scaler.ts';
 import { precisions, type Precision } from './precision.ts';
 
+/** One storage for parameters, activations and reductions; the loss is not scaled. */
 export class TruePrecision implements Precision {
   readonly name: string;
   readonly parameterStorage: FloatStorage;

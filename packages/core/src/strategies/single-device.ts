@@ -16,6 +16,7 @@ import {
   type StrategyOptions,
 } from './strategy.ts';
 
+/** The strategy `single`, and the base of those that differ only in the size of the window. */
 export class SingleDeviceStrategy implements Strategy {
   #context: StrategyContext | null = null;
   #window: GradientWindow | null = null;

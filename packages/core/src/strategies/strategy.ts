@@ -15,6 +15,7 @@ export interface StrategyContext {
   readonly processGroup: ProcessGroup;
 }
 
+/** What a strategy is told about a micro-batch. */
 export interface BackwardRequest {
   /** Overrides the `items` of what `compute` returns; without either, 1. */
   readonly items?: number;
@@ -22,6 +23,7 @@ export interface BackwardRequest {
   readonly endOfEpoch: boolean;
 }
 
+/** Options of `fabric.step`. */
 export interface StepOptions {
   /** Largest global gradient norm. */
   readonly clipNorm?: number;
@@ -33,6 +35,7 @@ export interface StepOptions {
   readonly discard?: boolean;
 }
 
+/** How a strategy clips. */
 export interface ClipOptions {
   /** Largest global gradient norm. Exactly one of the two is given. */
   readonly clipNorm?: number;
@@ -41,6 +44,7 @@ export interface ClipOptions {
   readonly normType?: number;
 }
 
+/** What came of a step. */
 export interface StepResult {
   /** The window was complete and the optimizer was asked to step. */
   readonly closed: boolean;
@@ -79,6 +83,7 @@ export interface Strategy extends Stateful {
 /** Options that the user gives with the strategy's name; each factory validates its own and refuses unknown ones. */
 export type StrategyOptions = Readonly<Record<string, unknown>>;
 
+/** How a strategy is made, and what it is for. */
 export interface StrategyEntry {
   create(options: StrategyOptions): Strategy;
   /** `single`: one device; `multi`: several. */
@@ -86,4 +91,5 @@ export interface StrategyEntry {
   readonly summary: string;
 }
 
+/** Strategies by name; register your own here. */
 export const strategies = new Registry<StrategyEntry>('strategy');

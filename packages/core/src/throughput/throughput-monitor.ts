@@ -2,6 +2,7 @@
 import type { Fabric } from '../fabric/fabric.ts';
 import { Throughput, type ThroughputOptions, type ThroughputRates } from './throughput.ts';
 
+/** Options of `ThroughputMonitor`. */
 export interface ThroughputMonitorOptions extends Omit<ThroughputOptions, 'worldSize'> {
   /** Rates are logged each so many batches (default 1; 0 never). */
   readonly logEveryBatches?: number;
@@ -16,6 +17,7 @@ export interface BatchWork {
   readonly flops?: number;
 }
 
+/** Call `batchDone` after each batch; rates go to the loggers as `throughput/…`. */
 export class ThroughputMonitor {
   readonly #fabric: Pick<Fabric, 'logDict' | 'worldSize'>;
   readonly #throughput: Throughput;

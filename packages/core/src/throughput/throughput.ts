@@ -13,6 +13,7 @@ export interface ThroughputSample {
   readonly flops?: number;
 }
 
+/** Options of `Throughput`. */
 export interface ThroughputOptions {
   /** Updates that the rates look back over (default 100). */
   readonly windowSize?: number;
@@ -39,6 +40,7 @@ export interface ThroughputRates {
   readonly totalFlopsPerSecond?: number;
 }
 
+/** Rates between the oldest and the newest of the last updates. */
 export class Throughput {
   readonly #windowSize: number;
   readonly #worldSize: number;

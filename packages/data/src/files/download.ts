@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { claimPartialFile, returnPartialFile, TensorloomError } from '@tensorloom/core';
 import { reasonOf } from './reason.ts';
 
+/** Options of `downloadFile`. */
 export interface DownloadOptions {
   readonly url: string;
   /** Where the file goes. What comes of an attempt that fails is kept as `path` + `.part`, which a later call continues. */

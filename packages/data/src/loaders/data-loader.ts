@@ -13,6 +13,7 @@ import { startBatches, type BatchPlan, type StreamShare } from './batches.ts';
 import { isIterableDataSet, type DataSet } from './data-set.ts';
 import { PrefetchQueue } from './prefetch-queue.ts';
 
+/** Options of `DataLoader`. */
 export interface DataLoaderOptions<Item, Batch> {
   /** Items per batch (the micro-batch size), default 1. */
   readonly batchSize?: number;

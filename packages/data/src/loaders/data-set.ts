@@ -12,8 +12,10 @@ export interface IterableDataSet<Item> {
   iterate(epoch: number): Iterable<Item> | AsyncIterable<Item>;
 }
 
+/** What a loader draws from. */
 export type DataSet<Item> = MapDataSet<Item> | IterableDataSet<Item>;
 
+/** Whether it is a stream. */
 export function isIterableDataSet<Item>(dataSet: DataSet<Item>): dataSet is IterableDataSet<Item> {
   return 'iterate' in dataSet;
 }

@@ -8,6 +8,7 @@ export interface TokenizedText {
   readonly label: number;
 }
 
+/** A micro-batch of texts in host memory, as BLOOM takes it once on the device. */
 export interface TextBatch {
   /** [batch, seq] int32 */
   readonly inputIds: HostTensor;
@@ -21,6 +22,7 @@ export interface TextBatch {
   readonly tokens: number;
 }
 
+/** Options of `textCollator`. */
 export interface TextCollateOptions {
   /** The id that fills up, from the tokenizer (`tokenizer.padId`). */
   readonly padId: number;

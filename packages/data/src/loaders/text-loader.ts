@@ -6,6 +6,7 @@ import { RandomSampler, SequentialSampler, type Sampler } from '../samplers/samp
 import { DataLoader } from './data-loader.ts';
 import { textCollator, type TextBatch, type TextCollateOptions, type TokenizedText } from './text-batch.ts';
 
+/** Options of `createTextLoader`. */
 export interface TextLoaderOptions extends TextCollateOptions {
   readonly batchSize: number;
   /** Training shuffles, by `seed`; evaluation (default) has a fixed order. */
@@ -20,6 +21,7 @@ export interface TextLoaderOptions extends TextCollateOptions {
   readonly prefetch?: number;
 }
 
+/** A loader over `split` that pads each batch as `options` say. */
 export function createTextLoader(
   split: TokenizedSplit,
   options: TextLoaderOptions,

@@ -4,6 +4,7 @@ import { range, seededGenerator, shuffle } from '../random/seeded.ts';
 import { DistributedSampler } from './distributed.ts';
 import type { Sampler, ShardOptions } from './sampler.ts';
 
+/** Options of `LengthBucketedSampler`. */
 export interface LengthBucketedOptions {
   /** Items per batch, over all ranks. */
   readonly batchSize: number;

@@ -15,6 +15,7 @@ export interface Sampler {
   loadStateDict?(state: JsonObject): void;
 }
 
+/** How an order is shared among ranks. */
 export interface ShardOptions {
   /** Training: every rank gets equally many (see `uneven`). Evaluation: each item goes to exactly one rank, shares may differ by one. */
   readonly training: boolean;

@@ -1,12 +1,14 @@
 /** Labelled texts before tokenization, and the registry of the data sets that give them. */
 import { Registry } from '@tensorloom/core';
 
+/** Texts and their labels, by index. */
 export interface TextSplit {
   readonly texts: readonly string[];
   /** Class indices (Int32Array), or targets of a regression (Float32Array). */
   readonly labels: Int32Array | Float32Array;
 }
 
+/** A data set as it was read. */
 export interface TextSplits {
   readonly name: string;
   /** Label names by class index; empty for regression. */
@@ -26,6 +28,7 @@ export interface TextSource {
   read(): Promise<TextSplits>;
 }
 
+/** Options of `openTextSource`; each data set takes those that concern it. */
 export interface TextSourceOptions {
   /** The user's own file or folder, where the data set takes one. */
   readonly dataPath?: string;
@@ -51,6 +54,7 @@ export interface TextSourceOptions {
   readonly notify?: (message: string) => void;
 }
 
+/** Finds a data set. */
 export type TextSourceOpener = (options: TextSourceOptions) => Promise<TextSource>;
 
 const openers = new Registry<TextSourceOpener>('data set');
@@ -64,6 +68,7 @@ export function registerTextSource(
   openers.register(name, opener, options);
 }
 
+/** Names of all data sets that are registered. */
 export function textSourceNames(): string[] {
   return openers.names();
 }

@@ -11,8 +11,10 @@ import { trainByteLevelBpe } from './train-bpe.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { reasonOf } from '../files/reason.ts';
 
+/** Ids 0 to 3. */
 export const BLOOM_SPECIAL_TOKENS = ['<unk>', '<s>', '</s>', '<pad>'] as const;
 
+/** Options of `trainBloomTokenizer`. */
 export interface TrainBloomTokenizerOptions {
   /** Number of tokens: 4 special ones, 256 bytes, and merges. Default 8192. Small texts may have fewer merges than that. */
   readonly vocabSize?: number;
@@ -85,6 +87,7 @@ export async function trainBloomTokenizer(
   }
 }
 
+/** Options of `bloomTokenizerFor`. */
 export interface CachedTrainingOptions extends TrainBloomTokenizerOptions {
   /** Default: `defaultCacheDir()`; `false` neither reads nor writes a cache. */
   readonly cacheDir?: string | false;

@@ -10,6 +10,7 @@ import type { TextClassificationData } from './tokenized-split.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { reasonOf } from '../files/reason.ts';
 
+/** Options of `prepareTextData`. */
 export interface PrepareOptions {
   readonly source: TextSource;
   readonly tokenizer: Tokenizer;

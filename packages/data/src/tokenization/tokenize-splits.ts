@@ -3,6 +3,7 @@ import type { TextSplit, TextSplits } from '../sources/text-splits.ts';
 import { TokenizedSplit, type TextClassificationData } from './tokenized-split.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
+/** Options of `tokenizeSplits`. */
 export interface TokenizeOptions {
   /** Keep only the first `maxLength` tokens of each text. */
   readonly maxLength: number;

@@ -2,6 +2,7 @@
 import type { MapDataSet } from '../loaders/data-set.ts';
 import type { TokenizedText } from '../loaders/text-batch.ts';
 
+/** A map-style data set of tokenized texts. */
 export class TokenizedSplit implements MapDataSet<TokenizedText> {
   /**
    * @param ids all token ids, text after text

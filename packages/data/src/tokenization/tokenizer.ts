@@ -6,6 +6,7 @@ import { TensorloomError } from '@tensorloom/core';
 import { writeFileAtomically } from '../files/atomic-write.ts';
 import { reasonOf } from '../files/reason.ts';
 
+/** Limits of `encode` and `encodeBatch`. */
 export interface EncodeLimits {
   /** Keep only the first `maxLength` ids. */
   readonly maxLength?: number;
@@ -15,6 +16,7 @@ export interface EncodeLimits {
 const PAD_TOKENS = ['<pad>', '[PAD]', '<|pad|>', '<|padding|>', '<|finetune_right_pad_id|>'];
 const END_TOKENS = ['</s>', '<|endoftext|>', '<|end_of_text|>', '<eos>'];
 
+/** Text to ids and back; made by `fromFile` or `fromJson`. */
 export class Tokenizer {
   /** SHA-256 of the tokenizer.json, for cache keys. */
   readonly hash: string;

@@ -5,6 +5,7 @@ import { Initializer, type BuildOptions } from './initialization.ts';
 import { checkInputs, checkLabels, ignoreIndex, type BloomInputs, type WithLoss, type WithoutLoss } from './inputs.ts';
 import { BloomTransformer } from './transformer.ts';
 
+/** Predicts the next token at each position. */
 export class BloomForCausalLM extends Module {
   readonly config: BloomConfig;
   readonly transformer: BloomTransformer;

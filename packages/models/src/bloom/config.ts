@@ -2,7 +2,9 @@
 import { TensorloomError, type Json, type JsonObject } from '@tensorloom/core';
 import { z } from 'zod';
 
+/** Losses of the classification head, by transformers' names. */
 export const problemTypes = ['regression', 'single_label_classification', 'multi_label_classification'] as const;
+/** One of `problemTypes`. */
 export type ProblemType = (typeof problemTypes)[number];
 
 /** Everything that decides a model's shapes and maths. Field names follow Hugging Face's, in camel case. */

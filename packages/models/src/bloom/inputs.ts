@@ -22,6 +22,7 @@ export interface WithLoss {
   readonly items: number;
 }
 
+/** What a forward without labels gives. */
 export interface WithoutLoss {
   readonly logits: Tensor;
 }

@@ -74,6 +74,7 @@ const entries: Readonly<Record<string, PresetEntry>> = {
 /** Names of all presets, smallest first. */
 export const presetNames: readonly string[] = Object.keys(entries);
 
+/** Whether there is a preset of that name. */
 export function isPreset(name: string): boolean {
   return Object.hasOwn(entries, name);
 }

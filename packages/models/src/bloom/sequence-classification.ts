@@ -15,6 +15,7 @@ import { checkInputs, checkLabels, ignoreIndex, type BloomInputs, type WithLoss,
 import { BiaslessLinear } from './layers.ts';
 import { BloomTransformer } from './transformer.ts';
 
+/** One row of logits per text: classes, or values of a regression. */
 export class BloomForSequenceClassification extends Module {
   readonly config: BloomConfig;
   readonly transformer: BloomTransformer;

@@ -1,6 +1,7 @@
 /** Names and shapes of all parameters of a BLOOM model, from its configuration alone: nothing is allocated. */
 import type { BloomConfig } from './config.ts';
 
+/** What stands on the transformer. */
 export type Head = 'none' | 'sequence-classification' | 'causal-lm';
 
 /**

@@ -6,6 +6,7 @@ import type { BloomConfig } from './config.ts';
 import type { Initializer } from './initialization.ts';
 import { Embedding, LayerNorm } from './layers.ts';
 
+/** Embeddings, blocks and the last LayerNorm. */
 export class BloomTransformer extends Module {
   readonly wordEmbeddings: Embedding;
   readonly wordEmbeddingsLayernorm: LayerNorm;

@@ -6,6 +6,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { downloadFile, type ListFileEntry } from '@huggingface/hub';
 import { claimPartialFile, returnPartialFile, TensorloomError } from '@tensorloom/core';
 
+/** How far the download of one file is. */
 export interface DownloadProgress {
   readonly file: string;
   /** Bytes of this file that are here. */

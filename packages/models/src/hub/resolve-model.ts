@@ -7,6 +7,7 @@ import { isPreset, preset, presetNames, type Preset } from '../bloom/presets.ts'
 import { configFile, isModelFolder } from '../hugging-face/model-files.ts';
 import { hubSnapshot, type HubOptions } from './snapshot.ts';
 
+/** What a `--model` turned out to be. */
 export type ResolvedModel =
   /** Random weights of a named size. */
   | { readonly kind: 'preset'; readonly preset: Preset }

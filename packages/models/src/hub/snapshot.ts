@@ -13,6 +13,7 @@ import {
 } from '../hugging-face/model-files.ts';
 import { downloadToCache, type DownloadProgress } from './download.ts';
 
+/** Which revision, from where, and into which cache. */
 export interface HubOptions {
   /** Branch, tag or commit. Default `main`. */
   readonly revision?: string;
@@ -27,6 +28,7 @@ export interface HubOptions {
   readonly fetch?: typeof fetch;
 }
 
+/** A revision in the cache. */
 export interface Snapshot {
   readonly folder: string;
   readonly commit: string;

@@ -12,8 +12,10 @@ export interface ModelByHead {
   readonly 'sequence-classification': BloomForSequenceClassification;
   readonly 'causal-lm': BloomForCausalLM;
 }
+/** Names of the heads. */
 export type HeadName = keyof ModelByHead;
 
+/** Options of `loadModelFolder`. */
 export interface LoadFolderOptions extends Pick<BuildOptions, 'random'> {
   /** Changes to the folder's configuration: labels, dropout. */
   readonly config?: Partial<BloomConfig>;
@@ -31,6 +33,7 @@ export interface LoadReport {
   readonly storedAs: readonly string[];
 }
 
+/** A model that was loaded. */
 export interface Loaded<Model extends Module> {
   readonly model: Model;
   readonly config: BloomConfig;

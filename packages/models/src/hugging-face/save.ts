@@ -15,6 +15,7 @@ import type { BloomForSequenceClassification } from '../bloom/sequence-classific
 import { configFile, indexFile, readJson, tokenizerFiles } from './model-files.ts';
 import { planShards } from './shards.ts';
 
+/** Options of `saveModelFolder`. */
 export interface SaveFolderOptions {
   /** A tokenizer.json, or a folder with one; its tokenizer_config.json and special_tokens_map.json come along where they are. */
   readonly tokenizer?: string;

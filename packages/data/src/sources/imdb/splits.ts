@@ -3,6 +3,7 @@ import { TensorloomError } from '@tensorloom/core';
 import { legacyPermutation } from '../../random/numpy-legacy.ts';
 import { range, seededGenerator, shuffle } from '../../random/seeded.ts';
 
+/** Paths of the reviews of each part, in order. */
 export interface ImdbPartition {
   readonly train: string[];
   readonly validation: string[];
