@@ -34,7 +34,8 @@ export interface BackwardOptions<T extends LossOutput = LossOutput> {
  * been added before the failure stay in `grad` (call `zeroGrad`).
  *
  * @throws TensorloomError `MISUSE` if the loss is not a float32 scalar or depends on no trainable parameter, if `compute`
- *   is asynchronous, or if this is called while another tape is recording (inside `tf.grad` or another `backward`)
+ *   is asynchronous, or if this is called while another tape is recording (inside `tf.grad` or another `backward`);
+ *   `UNSUPPORTED` if an operation on the way has no gradient
  */
 export function backward<T extends LossOutput>(compute: () => T, options: BackwardOptions<T>): T {
   if (isRecording())

@@ -1,4 +1,5 @@
 /** The backward walk over a recorded tape. */
+import { TensorloomError } from '../errors.ts';
 import type { Gradient, Parameter } from '../modules/parameter.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { accumulateGradient } from './accumulate.ts';
@@ -93,7 +94,10 @@ function differentiate(
   outputGradients: readonly (Tensor | null)[],
 ): (readonly [string, Gradient])[] {
   if (node.gradient === undefined)
-    throw new Error(`Cannot differentiate: the operation ${node.kernelName} has no gradient in tfjs.`);
+    throw new TensorloomError(
+      'UNSUPPORTED',
+      `Cannot differentiate: the operation ${node.kernelName} has no gradient in tfjs. Compose it of operations that have one.`,
+    );
   const { gradient } = node;
   const results: [string, Gradient][] = [];
   const owned = new Set<Tensor>();
@@ -104,7 +108,8 @@ function differentiate(
       for (const name of inputs) {
         const compute = functions[name];
         if (compute === undefined)
-          throw new Error(
+          throw new TensorloomError(
+            'UNSUPPORTED',
             `Cannot differentiate ${node.kernelName} with respect to its input '${name}': no gradient is defined.`,
           );
         // In a tidy of its own, so that one input's temporaries are gone before the next one's are made.

@@ -65,3 +65,13 @@ it('flushLogs waits for what is on its way and for the loggers, and tells of fai
   expect(flushed).toEqual(['buffered']);
   await fabric.flushLogs();
 });
+
+it('a log that fails at once is an error of that call', async () => {
+  const full = (): never => {
+    throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+  };
+  const fabric = await launched({ loggers: { name: 'disk', logMetrics: full } });
+  expect(() => fabric.log('loss', 1)).toThrow(
+    expect.objectContaining({ code: 'IO', message: expect.stringMatching(/'disk' failed: ENOSPC/) as string }),
+  );
+});

@@ -6,9 +6,14 @@ export class PendingLogs {
   readonly #pending = new Set<Promise<void>>();
   #failure: TensorloomError | undefined;
 
-  /** Hands `metrics` to a logger without waiting. An error that it throws at once passes through. */
+  /** Hands `metrics` to a logger without waiting. @throws TensorloomError `IO` naming the logger, or its own, if it fails at once */
   send(logger: Logger, metrics: Readonly<Record<string, number>>, step: number): void {
-    const result = logger.logMetrics(metrics, step);
+    let result: void | Promise<void>;
+    try {
+      result = logger.logMetrics(metrics, step);
+    } catch (error) {
+      throw error instanceof TensorloomError ? error : failureOf(logger, error);
+    }
     if (result === undefined) return;
     const settled = Promise.resolve(result)
       .catch((error: unknown) => this.#note(logger, error))
@@ -30,10 +35,11 @@ export class PendingLogs {
   }
 
   #note(logger: Logger, error: unknown): void {
-    this.#failure ??= new TensorloomError(
-      'IO',
-      `The logger '${logger.name}' failed: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    );
+    this.#failure ??= failureOf(logger, error);
   }
+}
+
+function failureOf(logger: Logger, error: unknown): TensorloomError {
+  const what = error instanceof Error ? error.message : String(error);
+  return new TensorloomError('IO', `The logger '${logger.name}' failed: ${what}`, { cause: error });
 }
