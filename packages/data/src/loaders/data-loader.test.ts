@@ -120,6 +120,15 @@ describe('DataLoader', () => {
     expect(await collect(resumed)).toEqual([[1006, 1007, 1008], [1009]]);
   });
 
+  it('refuses a state of another order', () => {
+    const shuffled = new DataLoader(numbers(20), { shuffle: true });
+    const state = { tensors: new Map(), values: shuffled.stateDict().values };
+    const message = /order "RandomSampler", this loader's is "SequentialSampler".*same sampler/;
+    expect(() => new DataLoader(numbers(20)).loadStateDict(state)).toThrow(message);
+    expect(() => new DataLoader(numbers(20)).loadStateDict(state, { strict: false })).not.toThrow();
+    expect(() => shuffled.shard(0, 1, { training: true }).loadStateDict(state)).not.toThrow();
+  });
+
   it('restores the seed of its sampler', async () => {
     const loader = new DataLoader(numbers(20), { sampler: new RandomSampler(20, { seed: 1 }) });
     const all = await collect(loader);

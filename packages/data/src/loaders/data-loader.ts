@@ -8,7 +8,7 @@ import {
   type StoredState,
 } from '@tensorloom/core';
 import { RandomSampler, SequentialSampler, type Sampler, type ShardOptions } from '../samplers/sampler.ts';
-import { shardSampler } from '../samplers/distributed.ts';
+import { DistributedSampler, shardSampler } from '../samplers/distributed.ts';
 import { startBatches, type BatchPlan, type StreamShare } from './batches.ts';
 import { isIterableDataSet, type DataSet } from './data-set.ts';
 import { PrefetchQueue } from './prefetch-queue.ts';
@@ -167,6 +167,7 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
       batchesDelivered: this.#delivered,
       batchSize: this.batchSize,
       items: this.sampler?.length ?? null,
+      order: orderOf(this.sampler),
       sampler: this.sampler?.stateDict?.() ?? {},
     };
     return { tensors: {}, values };
@@ -174,10 +175,10 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
 
   /**
    * The next pass starts with the first batch that had not been delivered when `stateDict` was taken.
-   * @throws TensorloomError `BAD_CHECKPOINT` if the state is of a loader with another batch size or number of items (unless `strict` is false)
+   * @throws TensorloomError `BAD_CHECKPOINT` if the state is of a loader with another batch size, number of items or kind of order (unless `strict` is false)
    */
   loadStateDict(state: StoredState, options: LoadOptions = {}): void {
-    const { epoch, batchesDelivered, batchSize, items, sampler } = state.values;
+    const { epoch, batchesDelivered, batchSize, items, order, sampler } = state.values;
     if (!isCount(epoch) || !isCount(batchesDelivered))
       throw new TensorloomError(
         'BAD_CHECKPOINT',
@@ -189,6 +190,11 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
         'BAD_CHECKPOINT',
         `DataLoader: the state is of ${JSON.stringify(items)} items in batches of ${JSON.stringify(batchSize)}, this loader has ${String(ownItems)} in batches of ${this.batchSize}: ` +
           'a position in the one means nothing in the other. Resume with the same data, batch size and number of ranks.',
+      );
+    if (options.strict !== false && order !== orderOf(this.sampler))
+      throw new TensorloomError(
+        'BAD_CHECKPOINT',
+        `DataLoader: the state is of the order ${JSON.stringify(order)}, this loader's is ${JSON.stringify(orderOf(this.sampler))}: a position in the one means nothing in the other. Resume with the same sampler.`,
       );
     if (sampler !== null && typeof sampler === 'object' && !Array.isArray(sampler))
       this.sampler?.loadStateDict?.(sampler);
@@ -206,6 +212,13 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
     const { dataSet, sampler, batchSize, dropLast, collate } = this;
     return { dataSet, sampler, batchSize, dropLast, collate, share: this.#share };
   }
+}
+
+/** The kind of a sampler's order, by its class; null for a stream. */
+function orderOf(sampler: Sampler | undefined): string | null {
+  if (sampler instanceof DistributedSampler)
+    return `${orderOf(sampler.inner)} of rank ${sampler.rank} of ${sampler.worldSize}`;
+  return sampler?.constructor.name ?? null;
 }
 
 function isCount(value: unknown): value is number {

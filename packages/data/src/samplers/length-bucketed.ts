@@ -22,7 +22,7 @@ export class LengthBucketedSampler implements Sampler {
   readonly length: number;
   readonly #lengths: ArrayLike<number>;
   readonly #batchSize: number;
-  readonly #windowBatches: number;
+  #windowBatches: number;
   #seed: number;
 
   /** @param lengths the length of each item, e.g. in tokens */
@@ -68,10 +68,11 @@ export class LengthBucketedSampler implements Sampler {
   }
 
   stateDict(): JsonObject {
-    return { seed: this.#seed };
+    return { seed: this.#seed, windowBatches: this.#windowBatches };
   }
 
   loadStateDict(state: JsonObject): void {
     if (typeof state.seed === 'number') this.#seed = state.seed;
+    if (typeof state.windowBatches === 'number') this.#windowBatches = state.windowBatches;
   }
 }

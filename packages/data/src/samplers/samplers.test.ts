@@ -155,3 +155,12 @@ describe('DistributedSampler', () => {
     );
   });
 });
+
+it('a bucketed order is restored with its seed and its windows', () => {
+  const lengths = Array.from({ length: 100 }, (_, i) => (i * 37) % 91);
+  const stored = new LengthBucketedSampler(lengths, { batchSize: 4, seed: 1, windowBatches: 2 });
+  const restored = new LengthBucketedSampler(lengths, { batchSize: 4 });
+  expect(restored.indices(3)).not.toEqual(stored.indices(3));
+  restored.loadStateDict(stored.stateDict());
+  expect(restored.indices(3)).toEqual(stored.indices(3));
+});

@@ -3,8 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { byteLevelAlphabet } from 'tokenizers';
-import { TensorloomError } from '@tensorloom/core';
-import { writeFileAtomically } from '../files/atomic-write.ts';
+import { TensorloomError, writeFileAtomically } from '@tensorloom/core';
 import { contentKey, defaultCacheDir } from '../files/cache-folder.ts';
 import type { TextSource } from '../sources/text-splits.ts';
 import { trainByteLevelBpe } from './train-bpe.ts';
@@ -120,7 +119,7 @@ export async function bloomTokenizerFor(source: TextSource, options: CachedTrain
     }
   }
   const tokenizer = await train();
-  await writeFileAtomically(path, [tokenizer.toJson()]).catch((error: unknown) =>
+  await writeFileAtomically(path, tokenizer.toJson()).catch((error: unknown) =>
     notify(`The tokenizer is not cached. ${reasonOf(error)}`),
   );
   return tokenizer;

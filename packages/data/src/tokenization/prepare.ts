@@ -1,7 +1,7 @@
 /** From a data set and a tokenizer to packed ids, through the cache on disk: a second start reads one file. */
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomically } from '../files/atomic-write.ts';
+import { writeFileAtomically } from '@tensorloom/core';
 import { contentKey, defaultCacheDir } from '../files/cache-folder.ts';
 import type { TextSource } from '../sources/text-splits.ts';
 import { decodeTokenFile, encodeTokenFile } from './token-file.ts';
@@ -41,7 +41,9 @@ export async function prepareTextData(options: PrepareOptions): Promise<TextClas
   const cached = await readCached(path, notify);
   if (cached !== undefined) return cached;
   const data = await tokenize();
-  await writeFileAtomically(path, encodeTokenFile(data)).catch((error: unknown) =>
+  await writeFileAtomically(path, async (sink) => {
+    for (const part of encodeTokenFile(data)) await sink(part);
+  }).catch((error: unknown) =>
     notify(`The tokenized data set is not cached and will be made again next time. ${reasonOf(error)}`),
   );
   return data;

@@ -2,8 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Tokenizer as NativeTokenizer } from 'tokenizers';
-import { TensorloomError } from '@tensorloom/core';
-import { writeFileAtomically } from '../files/atomic-write.ts';
+import { TensorloomError, writeFileAtomically } from '@tensorloom/core';
 import { reasonOf } from '../files/reason.ts';
 
 /** Limits of `encode` and `encodeBatch`. */
@@ -104,7 +103,7 @@ export class Tokenizer {
 
   /** Writes the tokenizer.json, byte for byte as it was read. */
   async save(path: string): Promise<void> {
-    await writeFileAtomically(path, [this.#json]);
+    await writeFileAtomically(path, this.#json);
   }
 }
 
