@@ -125,6 +125,14 @@ describe('a checkpoint folder', () => {
       /format version 99.*newer release/,
     );
     await damaged((copy) => edit(copy, () => '{"formatVersion":1}'), /unexpected form/);
+    await damaged(
+      (copy) => edit(copy, (text) => text.replaceAll('"model.safetensors"', '"../good/model.safetensors"')),
+      /names the file "\.\.\/good\/model\.safetensors", which may lie outside/,
+    );
+    await damaged(
+      (copy) => edit(copy, (text) => text.replace('"file": "model.safetensors"', '"file": "other.safetensors"')),
+      /does not list other\.safetensors/,
+    );
   });
 });
 

@@ -14,6 +14,8 @@ import { openSafetensors, streamSafetensors } from './safetensors.ts';
 
 const stateFile = 'state.json';
 const formatVersion = 1;
+/** What a file in a checkpoint may be called: nothing that leads out of the folder. */
+const plainName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 
 const fileRecord = z.object({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
 const stateSchema = z.object({
@@ -107,6 +109,10 @@ async function readState(folder: string): Promise<StateJson> {
       `${stateFile} has an unexpected form (${parsed.error.issues.map((issue) => issue.path.join('.') || issue.message).join(', ')})`,
     );
   const { sha256, ...body } = parsed.data;
+  for (const file of Object.keys(body.files))
+    if (!plainName.test(file)) throw bad(`it names the file ${JSON.stringify(file)}, which may lie outside of it`);
+  for (const { file } of Object.values(body.statefuls))
+    if (file !== null && !Object.hasOwn(body.files, file)) throw bad(`${stateFile} does not list ${file} as a file`);
   if (sha256 !== digest(body)) throw bad(`${stateFile} does not match its checksum: it was changed or damaged`);
   return parsed.data;
 }
@@ -154,7 +160,7 @@ function canonical(value: Json): string {
 
 /** Keys become file names: anything that could leave the folder is refused. */
 function fileName(key: string): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(key))
+  if (!plainName.test(key))
     throw new TensorloomError(
       'MISUSE',
       `'${key}' cannot name a file of a checkpoint: use letters, digits, '.', '_' and '-'.`,

@@ -2,8 +2,13 @@
 import { TensorloomError } from '../errors.ts';
 import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 
+/** What merging needs of Fabric. */
+export interface SumsReduced {
+  allReduce(sums: number[], op: 'sum'): Promise<readonly number[]>;
+}
+
 /**
- * All of a metric is a few sums, so merging ranks is one `allReduce(metric.state(), 'sum')` followed by `compute`. A new
+ * All of a metric is a few sums, so merging ranks is adding those up: `await metric.merge(fabric)`, then `compute`. A new
  * metric extends this with an `update` of its own.
  */
 export abstract class Metric implements Stateful {
@@ -21,9 +26,9 @@ export abstract class Metric implements Stateful {
     this.sums.fill(0);
   }
 
-  /** The live sums: adding up those of all ranks in place merges the metric. */
-  state(): Float64Array {
-    return this.sums;
+  /** Adds up all ranks, so that `compute` is over everything that any of them has seen. Once per `reset`: a second call would count twice. */
+  async merge(ranks: SumsReduced): Promise<void> {
+    this.sums.set(await ranks.allReduce([...this.sums], 'sum'));
   }
 
   stateDict(): StateDict {

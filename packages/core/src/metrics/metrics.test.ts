@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../autograd/backends.testing.ts';
+import { Fabric } from '../fabric/fabric.ts';
 import { tf } from '../tensors.ts';
 import { Accuracy } from './accuracy.ts';
 import { Mean, Perplexity } from './mean.ts';
@@ -37,24 +38,32 @@ describe('metrics', () => {
 
   it('add up over ranks to what one rank would have', () =>
     fc.assert(
-      fc.property(
-        fc.array(fc.record({ value: fc.integer({ min: -50, max: 50 }), weight: fc.nat(9), rank: fc.nat(2) }), {
+      fc.asyncProperty(
+        fc.array(fc.record({ value: fc.integer({ min: -50, max: 50 }), weight: fc.nat(9), rank: fc.nat(1) }), {
           minLength: 1,
         }),
-        (updates) => {
+        async (updates) => {
           const whole = new Mean();
-          const ranks = [new Mean(), new Mean(), new Mean()] as const;
-          for (const { value, weight, rank } of updates) {
-            whole.update(value, weight);
-            ranks[rank as 0].update(value, weight);
-          }
-          const merged = ranks[0].state();
-          for (const { state } of [ranks[1], ranks[2]].map((r) => ({ state: r.state() })))
-            for (const i of merged.keys()) merged[i]! += state[i]!;
-          expect(ranks[0].compute()).toBe(whole.compute());
+          const [own, other] = [new Mean(), new Mean()];
+          for (const { value, weight, rank } of updates)
+            for (const mean of [whole, rank === 0 ? own : other]) mean.update(value, weight);
+          const others = other.stateDict().values['sums'] as number[];
+          await own.merge({
+            allReduce: (sums, op) => Promise.resolve(op === 'sum' ? sums.map((sum, i) => sum + others[i]!) : []),
+          });
+          expect(own.compute()).toBe(whole.compute());
         },
       ),
     ));
+
+  it('with one rank are through Fabric what they were', async () => {
+    const fabric = new Fabric({ accelerator: 'cpu' });
+    await fabric.launch();
+    const accuracy = new Accuracy();
+    accuracy.update([1, 2], [1, 1]);
+    await accuracy.merge(fabric);
+    expect(accuracy.compute()).toBe(0.5);
+  });
 
   it('go on from their state and refuse one of another kind', () => {
     const [first, second] = [new Accuracy(), new Accuracy()];

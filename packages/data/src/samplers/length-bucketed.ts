@@ -1,5 +1,5 @@
 /** A random order in which neighbours are of similar length, so that little of a batch is padding. */
-import type { JsonObject } from '@tensorloom/core';
+import { TensorloomError, type JsonObject } from '@tensorloom/core';
 import { range, seededGenerator, shuffle } from '../random/seeded.ts';
 import { DistributedSampler } from './distributed.ts';
 import type { Sampler, ShardOptions } from './sampler.ts';
@@ -25,13 +25,25 @@ export class LengthBucketedSampler implements Sampler {
   #windowBatches: number;
   #seed: number;
 
-  /** @param lengths the length of each item, e.g. in tokens */
+  /**
+   * @param lengths the length of each item, e.g. in tokens
+   * @throws TensorloomError `BAD_OPTION` unless `batchSize` and `windowBatches` are whole numbers of at least 1
+   */
   constructor(lengths: ArrayLike<number>, options: LengthBucketedOptions) {
     this.length = lengths.length;
     this.#lengths = lengths;
     this.#batchSize = options.batchSize;
     this.#windowBatches = options.windowBatches ?? 50;
     this.#seed = options.seed ?? 0;
+    for (const [name, value] of [
+      ['batchSize', this.#batchSize],
+      ['windowBatches', this.#windowBatches],
+    ] as const)
+      if (!Number.isInteger(value) || value < 1)
+        throw new TensorloomError(
+          'BAD_OPTION',
+          `LengthBucketedSampler: ${name} ${value}; expected a whole number of at least 1.`,
+        );
   }
 
   get seed(): number {

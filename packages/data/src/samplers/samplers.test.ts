@@ -164,3 +164,8 @@ it('a bucketed order is restored with its seed and its windows', () => {
   restored.loadStateDict(stored.stateDict());
   expect(restored.indices(3)).toEqual(stored.indices(3));
 });
+
+it('a bucketed order needs batches and windows of at least one', () => {
+  expect(() => new LengthBucketedSampler([1], { batchSize: 0 })).toThrow(/batchSize 0; expected a whole number/);
+  expect(() => new LengthBucketedSampler([1], { batchSize: 1, windowBatches: 0.5 })).toThrow(/windowBatches 0.5/);
+});
