@@ -32,6 +32,11 @@ describe.each(testBackends())('backward on %s', (backend) => {
       ));
     it('a loss that depends on no parameter', () =>
       leavesNothing(() => backward(() => tf.scalar(3).square(), { parameters: [p] }), /depends on none of the 1/));
+    it('an operation that has no gradient, by its name', () =>
+      leavesNothing(
+        () => backward(() => tf.cumprod(p.value).sum() as Scalar, { parameters: [p] }),
+        /operation Cumprod has no gradient/,
+      ));
     it('an asynchronous closure', () =>
       leavesNothing(
         () => backward((() => Promise.resolve()) as unknown as () => Scalar, { parameters: [p] }),

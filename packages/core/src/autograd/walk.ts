@@ -93,15 +93,15 @@ function differentiate(
   inputs: readonly string[],
   outputGradients: readonly (Tensor | null)[],
 ): (readonly [string, Gradient])[] {
-  if (node.gradient === undefined)
-    throw new TensorloomError(
-      'UNSUPPORTED',
-      `Cannot differentiate: the operation ${node.kernelName} has no gradient in tfjs. Compose it of operations that have one.`,
-    );
-  const { gradient } = node;
   const results: [string, Gradient][] = [];
   const owned = new Set<Tensor>();
   try {
+    const { gradient } = node;
+    if (gradient === undefined)
+      throw new TensorloomError(
+        'UNSUPPORTED',
+        `Cannot differentiate: the operation ${node.kernelName} has no gradient in tfjs. Compose it of operations that have one.`,
+      );
     tf.tidy(() => {
       const scope = activeScopeId();
       const functions = gradient(outputGradients);
