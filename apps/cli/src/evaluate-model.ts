@@ -7,9 +7,8 @@ import { formatAccuracy, formatCount } from './run/format.ts';
 import { createProgress } from './run/progress.ts';
 import { Signals } from './run/signals.ts';
 import { openSource, tokenizeSource } from './setup/data.ts';
-import { createInferenceFabric } from './setup/fabric.ts';
 import { createEvaluationLoader } from './setup/loaders.ts';
-import { loadTrainedModel, recordedOptions } from './setup/trained-model.ts';
+import { openTrainedModel, recordedOptions } from './setup/trained-model.ts';
 
 export interface EvaluateRequest {
   readonly model: string;
@@ -27,15 +26,8 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   const { config } = resolveConfig({ flags: { ...fromRun, ...request.flags } });
   const progress = createProgress({ quiet: config.quiet || request.json });
 
-  const fabric = createInferenceFabric(config);
-  await fabric.launch();
-  const trained = await loadTrainedModel(
-    fabric,
-    request.model,
-    { ...pickModelOptions(recorded), ...request.flags },
-    progress,
-  );
   const source = await openSource(config, progress);
+  const { fabric, trained } = await openTrainedModel(request.model, request.flags, progress);
   const data = await tokenizeSource(source, trained.tokenizer, trained.maxLength, progress);
   requireSameLabels(trained.labelNames, data.labelNames, data.name);
   const part = data[request.part];
@@ -60,14 +52,7 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
 
 function pickDataOptions(recorded: PartialRunConfig): PartialRunConfig {
   const { data, dataPath, split, textField, labelField, evalBatchSize } = recorded;
-  return defined({ data, dataPath, split, textField, labelField, evalBatchSize });
-}
-
-function pickModelOptions(recorded: PartialRunConfig): PartialRunConfig {
-  return defined({ maxLength: recorded.maxLength });
-}
-
-function defined(options: { [K in keyof PartialRunConfig]?: PartialRunConfig[K] | undefined }): PartialRunConfig {
+  const options = { data, dataPath, split, textField, labelField, evalBatchSize };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 

@@ -1,13 +1,12 @@
 /** `tensorloom predict`: label and probability of texts. */
 import { createInterface } from 'node:readline';
-import { tf, toDevice, type HostTensor } from '@tensorloom/core';
+import { tf, toDevice } from '@tensorloom/core';
 import { textCollator } from '@tensorloom/data';
 import type { PartialRunConfig } from './config/schema.ts';
 import { UsageError } from './errors.ts';
 import { createProgress } from './run/progress.ts';
 import { Signals } from './run/signals.ts';
-import { createInferenceFabric } from './setup/fabric.ts';
-import { loadTrainedModel, recordedOptions, type TrainedModel } from './setup/trained-model.ts';
+import { openTrainedModel, type TrainedModel } from './setup/trained-model.ts';
 
 export interface PredictRequest {
   readonly model: string;
@@ -29,12 +28,7 @@ export async function predict(request: PredictRequest): Promise<void> {
   const signals = new Signals().listen();
   if (request.texts.length === 0 && process.stdin.isTTY === true)
     throw new UsageError('No text to predict: give texts as arguments, or lines on standard input.');
-  const recorded = recordedOptions(request.model);
-  const fabric = createInferenceFabric(request.flags);
-  await fabric.launch();
-  const options =
-    recorded.maxLength === undefined ? request.flags : { maxLength: recorded.maxLength, ...request.flags };
-  const trained = await loadTrainedModel(fabric, request.model, options, createProgress({ quiet: true }));
+  const { trained } = await openTrainedModel(request.model, request.flags, createProgress({ quiet: true }));
   const batchSize = request.flags.evalBatchSize ?? 32;
   for await (const texts of inBatches(
     request.texts.length > 0 ? request.texts : createInterface({ input: process.stdin }),
@@ -52,17 +46,13 @@ export async function predictTexts(trained: TrainedModel, texts: readonly string
   const encoded = await trained.tokenizer.encodeBatch(texts, { maxLength: trained.maxLength });
   const collate = textCollator({ ...trained.padding, maxLength: trained.maxLength });
   const { inputIds, attentionMask } = collate(encoded.map((ids) => ({ ids, label: 0 })));
-  const probabilities = tf.tidy(() => tf.softmax(trained.model.forward(onDevice({ inputIds, attentionMask })).logits));
+  const probabilities = tf.tidy(() => tf.softmax(trained.model.forward(toDevice({ inputIds, attentionMask })).logits));
   const values = await probabilities.data();
   probabilities.dispose();
   const width = trained.labelNames.length;
   return texts.map((_, row) =>
     toPrediction(trained.labelNames, Array.from(values.slice(row * width, (row + 1) * width))),
   );
-}
-
-function onDevice(batch: { readonly inputIds: HostTensor; readonly attentionMask: HostTensor }) {
-  return toDevice(batch);
 }
 
 function toPrediction(labelNames: readonly string[], probabilities: readonly number[]): Prediction {

@@ -1,27 +1,33 @@
 /** `tensorloom train`: puts a run together, hands it to the loop in train.ts, evaluates, saves and reports. */
-import { isCompleteCheckpoint, TensorloomError, type JsonObject } from '@tensorloom/core';
+import {
+  CsvLogger,
+  pruneCheckpoints,
+  TensorloomError,
+  type CheckpointState,
+  type Fabric,
+  type JsonObject,
+} from '@tensorloom/core';
 import { namedOptions, type ResolvedConfig } from './config/resolve.ts';
 import { flagName, optionKeys } from './config/schema.ts';
 import { evaluate } from './evaluate.ts';
 import { exitCodes } from './exit-codes.ts';
-import { checkpointName, removeOldCheckpoints } from './run/checkpoints.ts';
-import { MetricsFile } from './run/metrics-file.ts';
+import { checkpointName, microBatchesOf, newestWholeCheckpoint } from './run/checkpoints.ts';
+import { createRunFolder, discardAtExit, writeConfig } from './run/create-run-folder.ts';
 import { peakMemoryBytes, RunObserver } from './run/observer.ts';
 import { createProgress, type Progress } from './run/progress.ts';
 import type { ResumedRun } from './run/resume.ts';
-import { createRunFolder } from './run/run-folder.ts';
 import { exitCodeOf, Signals } from './run/signals.ts';
-import { formatSummary, summarize } from './run/summary.ts';
+import { formatSummary, summarize, writeSummary } from './run/summary.ts';
 import { TrainingState } from './run/training-state.ts';
 import { createWatermark, formatWatermark } from './run/watermark.ts';
-import { createFabric, requireCompiler } from './setup/fabric.ts';
+import { launchFabric } from './setup/fabric.ts';
 import { saveFinalModel } from './setup/model.ts';
 import { createOptimizer, createSchedule } from './setup/optimizer.ts';
-import { prepareRun } from './setup/prepare-run.ts';
+import { findInputs, prepareRun } from './setup/prepare-run.ts';
 import { runLength } from './setup/run-length.ts';
 import { train } from './train.ts';
 
-/** A run to start, or, with folder and checkpoint, one to go on with. */
+/** A run to start, or, with a folder, one to go on with. */
 export type TrainRequest = { readonly resolved: ResolvedConfig; readonly folder?: never } | ResumedRun;
 
 /** Returns the exit code. @throws UsageError, TensorloomError */
@@ -29,26 +35,27 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const started = performance.now();
   const signals = new Signals().listen();
   const { resolved } = request;
-  const resumed = request.folder === undefined ? undefined : request;
   const progress = createProgress(resolved.config);
 
-  // Options are checked before anything is written, the folder before any work is done.
-  const fabric = createFabric(resolved.config);
-  await fabric.launch();
-  if (resolved.config.compile) requireCompiler(fabric);
-  const folder = resumed?.folder ?? createRunFolder(resolved, new Date());
+  // Mistakes are told before anything else, and a run that ends before it trains leaves no folder.
+  const folder = request.folder ?? (await createRunFolder(resolved, new Date()));
+  const keepFolder = request.folder === undefined ? discardAtExit(folder) : () => {};
+  const checkpoint = request.folder === undefined ? undefined : await newestWholeCheckpoint(folder, progress);
+  const logger = new CsvLogger({
+    folder: folder.path,
+    stepColumn: 'micro_batch',
+    resumeAtStep: checkpoint === undefined ? 0 : microBatchesOf(checkpoint),
+  });
+  const fabric = await launchFabric(resolved.config, [logger]);
   const config = { ...resolved.config, accelerator: fabric.accelerator.name };
-  folder.writeConfig({ ...resolved, config });
+  const inputs = await findInputs(config, progress);
+  await writeConfig(folder, { ...resolved, config });
   const watermark = createWatermark(fabric.accelerator, config.precision);
   progress.line(formatWatermark(watermark));
   describeOptions({ ...resolved, config }, progress);
 
   fabric.seedEverything(config.seed);
-  const prepared = await prepareRun(config, folder, progress).catch((error: unknown) => {
-    // Nothing was trained: the folder would only be in the way of the next try.
-    if (resumed === undefined) folder.remove();
-    throw error;
-  });
+  const prepared = await prepareRun(inputs, config, folder, progress);
   if (config.compile) fabric.accelerator.compile?.(prepared.model);
   const [model, optimizer] = await fabric.setup(prepared.model, (parameters) => createOptimizer(config, parameters));
   const { trainLoader } = prepared;
@@ -63,20 +70,10 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   );
 
   const stateful = { model, optimizer, schedule, loader: trainBatches };
-  let state = new TrainingState();
-  if (resumed !== undefined) {
-    const checkpoint = await newestComplete(resumed.checkpoints, progress);
-    const rest = await fabric.load(checkpoint, stateful);
-    if (rest.dataDigest !== prepared.dataDigest)
-      throw new TensorloomError(
-        'BAD_CHECKPOINT',
-        `The training data are not those that ${checkpoint} was trained on. Give the same data, or start a new run.`,
-      );
-    state = TrainingState.fromJson(rest.run as JsonObject);
-    progress.line(
-      `resumed from ${checkpoint}: epoch ${state.epoch + 1}, step ${state.step}, micro-batch ${state.microBatches}`,
-    );
-  }
+  const state =
+    checkpoint === undefined
+      ? new TrainingState()
+      : await restore(fabric, checkpoint, stateful, prepared.dataDigest, progress);
   const secondsBefore = state.secondsBefore;
   const elapsedSeconds = (): number => secondsBefore + (performance.now() - started) / 1000;
 
@@ -84,7 +81,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     state.secondsBefore = elapsedSeconds();
     const path = `${folder.checkpoints}/${checkpointName(state.step, state.microBatches)}`;
     await fabric.save(path, { ...stateful, run: state.toJson(), dataDigest: prepared.dataDigest });
-    removeOldCheckpoints(folder.checkpoints, config.keepCheckpoints);
+    await pruneCheckpoints(folder.checkpoints, config.keepCheckpoints);
     return path;
   };
   const observer = new RunObserver({
@@ -93,9 +90,10 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     progress,
     totalMicroBatches: length.microBatches,
     parts: { validation: prepared.data.validation.length, test: prepared.data.test.length },
-    metrics: new MetricsFile(folder.metrics, { keepUpToMicroBatches: state.microBatches }),
+    fabric,
     saveCheckpoint,
   });
+  keepFolder();
 
   try {
     const stopped = await signals.whileSaving(async () => {
@@ -138,7 +136,8 @@ export async function runTraining(request: TrainRequest): Promise<number> {
       watermark,
       config: namedOptions(config),
     });
-    folder.writeSummary(summary);
+    await fabric.flushLogs();
+    await writeSummary(folder, summary);
     process.stdout.write(`${formatSummary(summary, folder.path)}\n`);
     return exitCodes.ok;
   } finally {
@@ -147,24 +146,35 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   }
 }
 
-/** The newest checkpoint whose files are whole; says which ones are not. */
-async function newestComplete(checkpoints: readonly string[], progress: Progress): Promise<string> {
-  for (const path of checkpoints) {
-    if (await isCompleteCheckpoint(path, true)) return path;
-    progress.line(`${path} is damaged; an older one is taken`);
-  }
-  throw new TensorloomError(
-    'BAD_CHECKPOINT',
-    `None of the checkpoints is whole: ${checkpoints.join(', ')}. Start the run again.`,
+/** Loads a checkpoint into the pieces of the run. @throws TensorloomError `BAD_CHECKPOINT` if it is not of this model and these data */
+async function restore(
+  fabric: Fabric,
+  checkpoint: string,
+  stateful: CheckpointState,
+  dataDigest: string,
+  progress: Progress,
+): Promise<TrainingState> {
+  const rest = await fabric.load(checkpoint, stateful);
+  if (rest.dataDigest !== dataDigest)
+    throw new TensorloomError(
+      'BAD_CHECKPOINT',
+      `The training data are not those that ${checkpoint} was trained on. Give the same data, or start a new run.`,
+    );
+  const state = TrainingState.fromJson(rest.run as JsonObject);
+  progress.line(
+    `resumed from ${checkpoint}: epoch ${state.epoch + 1}, step ${state.step}, micro-batch ${state.microBatches}`,
   );
+  return state;
 }
 
-/** Says which options hold and who chose them. */
+/** Says which options hold and who chose them. Defaults are in the run folder's config.yaml. */
 function describeOptions({ config, origins, recipe }: ResolvedConfig, progress: Progress): void {
   progress.line(`recipe: ${recipe}`);
   const byOrigin = new Map<string, string[]>();
-  for (const key of optionKeys)
-    if (config[key] !== undefined && origins[key] !== undefined)
-      byOrigin.set(origins[key], [...(byOrigin.get(origins[key]) ?? []), `${flagName(key)}=${String(config[key])}`]);
+  for (const key of optionKeys) {
+    const origin = origins[key];
+    if (config[key] === undefined || origin === undefined || origin === 'default') continue;
+    byOrigin.set(origin, [...(byOrigin.get(origin) ?? []), `${flagName(key)}=${String(config[key])}`]);
+  }
   for (const [origin, options] of byOrigin) progress.line(`  ${origin}: ${options.join(' ')}`);
 }

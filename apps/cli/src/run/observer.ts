@@ -1,7 +1,7 @@
-/** What happens around the training loop: progress, rows of metrics.csv, checkpoints when they are due. */
+/** What happens around the training loop: progress, metrics for the loggers, checkpoints when they are due. */
+import type { Fabric } from '@tensorloom/core';
 import type { RunConfig } from '../config/schema.ts';
 import { formatAccuracy } from './format.ts';
-import type { MetricRow } from './metrics-file.ts';
 import type { Progress, TrainingFigures } from './progress.ts';
 import type { TrainingState } from './training-state.ts';
 
@@ -13,7 +13,8 @@ export interface ObserverOptions {
   readonly totalMicroBatches: number;
   /** Texts of the parts that are evaluated. */
   readonly parts: { readonly validation: number; readonly test: number };
-  readonly metrics: { write(row: MetricRow): void };
+  /** Metrics go to its loggers, by the number of micro-batches done. */
+  readonly fabric: Pick<Fabric, 'logDict'>;
   readonly saveCheckpoint: () => Promise<unknown>;
 }
 
@@ -51,13 +52,8 @@ export class RunObserver {
   }
 
   validated(accuracy: number): void {
-    const { state, metrics } = this.#options;
-    metrics.write({
-      micro_batch: state.microBatches,
-      step: state.step,
-      epoch: state.epoch,
-      validation_accuracy: accuracy,
-    });
+    const { state, fabric } = this.#options;
+    fabric.logDict({ step: state.step, epoch: state.epoch, validation_accuracy: accuracy }, state.microBatches);
   }
 
   epochDone(): void {
@@ -70,21 +66,24 @@ export class RunObserver {
   }
 
   #closeLogWindow(): void {
-    const { state, progress, metrics } = this.#options;
+    const { state, progress, fabric } = this.#options;
     if (state.lossItems === 0) return;
     const figures = this.#figures();
     progress.log(figures);
-    metrics.write({
-      micro_batch: state.microBatches,
-      step: state.step,
-      epoch: state.epoch,
-      loss: figures.loss,
-      lr: figures.lr,
-      train_accuracy: state.trainAccuracy ?? Number.NaN,
-      tokens: state.tokens,
-      tokens_per_second: Math.round(figures.tokensPerSecond),
-      memory_bytes: figures.memoryBytes,
-    });
+    // Losses are means over the texts since the row before; accuracies are 0..1.
+    fabric.logDict(
+      {
+        step: state.step,
+        epoch: state.epoch,
+        loss: figures.loss,
+        lr: figures.lr,
+        train_accuracy: state.trainAccuracy ?? Number.NaN,
+        tokens: state.tokens,
+        tokens_per_second: Math.round(figures.tokensPerSecond),
+        memory_bytes: figures.memoryBytes,
+      },
+      state.microBatches,
+    );
     state.closeLogWindow();
   }
 

@@ -56,11 +56,12 @@ class SilentProgress implements Progress {
   stop(): void {}
 }
 
-/** Milliseconds between lines of counted work, so that a log stays short. */
-const countingIntervalMs = 10_000;
+/** Milliseconds between lines of counted work: what is done sooner needs none, and a log stays short. */
+const countingIntervalMs = 30_000;
 
 class LineProgress implements Progress {
-  #lastCounting = Date.now();
+  #counted = '';
+  #lastCounting = 0;
 
   line(text: string): void {
     process.stdout.write(`${text}\n`);
@@ -74,13 +75,14 @@ class LineProgress implements Progress {
 
   counting(what: string, done: number, total: number): void {
     const now = Date.now();
+    if (this.#counted !== what) [this.#counted, this.#lastCounting] = [what, now];
     if (done >= total || now - this.#lastCounting < countingIntervalMs) return;
     this.#lastCounting = now;
     this.line(`${what}: ${formatCount(done)} of ${formatCount(total)}`);
   }
 
   stop(): void {
-    this.#lastCounting = Date.now();
+    this.#counted = '';
   }
 }
 

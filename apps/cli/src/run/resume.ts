@@ -1,4 +1,4 @@
-/** `--resume=RUN_FOLDER`: the recorded options and the newest complete checkpoint; refuses flags that would make it another run. */
+/** `--resume=RUN_FOLDER`: the recorded options; refuses flags that would make it another run. */
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import {
@@ -11,14 +11,11 @@ import {
 import { flagName, optionKeys, runSchema, type OptionKey, type PartialRunConfig } from '../config/schema.ts';
 import { validateOptions } from '../config/validate.ts';
 import { UsageError } from '../errors.ts';
-import { listCheckpoints } from './checkpoints.ts';
 import { RunFolder } from './run-folder.ts';
 
 export interface ResumedRun {
   readonly folder: RunFolder;
   readonly resolved: ResolvedConfig;
-  /** Paths of the checkpoints, the newest first; at least one. */
-  readonly checkpoints: readonly string[];
 }
 
 /** These change what is reported, kept or how fast it goes, never what is learnt. The data are checked by their digest. */
@@ -34,20 +31,15 @@ const harmless: ReadonlySet<OptionKey> = new Set<OptionKey>([
   'quiet',
 ]);
 
-/** @throws UsageError if there is no run, no complete checkpoint, or a flag that contradicts the recorded options */
+/** @throws UsageError if there is no run, or a flag that contradicts the recorded options */
 export function openRun(path: string, sources: ConfigSources): ResumedRun {
   const folder = new RunFolder(resolve(path));
   const { options: recorded, origins } = readRecordedConfig(folder);
   const given = explicitOptions(readSources(sources));
   const changes: PartialRunConfig = { ...given, ...absolutePaths(given) };
   refuseChanges(recorded, changes, folder);
-  const checkpoints = listCheckpoints(folder.checkpoints);
-  if (checkpoints.length === 0)
-    throw new UsageError(
-      `${folder.path} has no complete checkpoint to go on from. Start the run again, with --config=${folder.configYaml} for its options.`,
-    );
   const config = runSchema.parse({ ...recorded, ...changes });
-  return { folder, checkpoints, resolved: { config, origins, recipe: 'the options of the run that is resumed' } };
+  return { folder, resolved: { config, origins, recipe: 'the options of the run that is resumed' } };
 }
 
 function refuseChanges(recorded: PartialRunConfig, changes: PartialRunConfig, folder: RunFolder): void {

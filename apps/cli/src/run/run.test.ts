@@ -2,14 +2,15 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { CheckpointFolderIO } from '@tensorloom/core';
 import { resolveConfig } from '../config/resolve.ts';
 import type { PartialRunConfig } from '../config/schema.ts';
-import { checkpointName, listCheckpoints, removeOldCheckpoints } from './checkpoints.ts';
+import { checkpointName, microBatchesOf, newestWholeCheckpoint } from './checkpoints.ts';
+import { createRunFolder } from './create-run-folder.ts';
 import { formatAccuracy, formatBytes, formatCount, formatDuration } from './format.ts';
-import { MetricsFile } from './metrics-file.ts';
 import { createProgress } from './progress.ts';
 import { openRun } from './resume.ts';
-import { createRunFolder } from './run-folder.ts';
+import { RunFolder } from './run-folder.ts';
 import { TrainingState } from './training-state.ts';
 
 let folder: string;
@@ -25,11 +26,11 @@ const createRun = (flags: PartialRunConfig = {}) =>
   createRunFolder(resolveConfig({ flags: { outputDir: folder, ...flags } }), new Date(2026, 0, 2, 3, 4, 5));
 
 describe('run folder', () => {
-  test('is named by the time, or as asked, and holds the resolved options as YAML and JSON', () => {
-    const run = createRun();
+  test('is named by the time, or as asked, and holds the resolved options as YAML and JSON', async () => {
+    const run = await createRun();
     expect(run.path).toBe(join(folder, '2026-01-02_03-04-05'));
-    expect(createRun().path).toBe(join(folder, '2026-01-02_03-04-05-2'));
-    expect(createRun({ runName: 'mine' }).path).toBe(join(folder, 'mine'));
+    expect((await createRun()).path).toBe(join(folder, '2026-01-02_03-04-05-2'));
+    expect((await createRun({ runName: 'mine' })).path).toBe(join(folder, 'mine'));
     expect(readdirSync(run.path).sort()).toEqual(['checkpoints', 'config.json', 'config.yaml']);
     expect(readFileSync(run.configYaml, 'utf8')).toContain('micro-batch-size: 8');
     expect(JSON.parse(readFileSync(run.configJson, 'utf8'))).toMatchObject({
@@ -37,107 +38,74 @@ describe('run folder', () => {
       origins: { data: 'default' },
     });
   });
-  test('with a name that is taken is refused, and says how to go on with it', () => {
-    createRun({ runName: 'mine' });
-    expect(() => createRun({ runName: 'mine' })).toThrow(/mine exists already\. Go on with it by --resume=/);
+  test('with a name that is taken is refused, and says how to go on with it', async () => {
+    await createRun({ runName: 'mine' });
+    await expect(createRun({ runName: 'mine' })).rejects.toThrow(/mine exists already\. Go on with it by --resume=/);
   });
-  test('that cannot be made is refused', () => {
+  test('that cannot be made is refused', async () => {
     writeFileSync(join(folder, 'file'), '');
-    expect(() => createRun({ outputDir: join(folder, 'file') })).toThrow(/Cannot write the run folder .*--output-dir/);
+    await expect(createRun({ outputDir: join(folder, 'file') })).rejects.toThrow(
+      /Cannot write the run folder .*--output-dir/,
+    );
   });
 });
 
-describe('checkpoints', () => {
-  const make = (...names: string[]): void => names.forEach((name) => mkdirSync(join(folder, name)));
+describe('the newest whole checkpoint', () => {
+  const save = async (run: RunFolder, step: number, microBatches: number): Promise<string> => {
+    const path = join(run.checkpoints, checkpointName(step, microBatches));
+    await new CheckpointFolderIO().saveCheckpoint(path, { statefuls: {}, values: { step } });
+    return path;
+  };
+  const said: string[] = [];
+  const newest = (run: RunFolder): Promise<string> =>
+    newestWholeCheckpoint(run, { line: (text) => void said.push(text) });
 
-  test('the newest is the one with the most micro-batches; unfinished and foreign folders do not count', () => {
-    make(
-      checkpointName(9, 36),
-      checkpointName(10, 37),
-      checkpointName(100, 400),
-      '.step-000200-micro-batch-000800.incomplete',
-      'notes',
-    );
-    expect(listCheckpoints(folder).map((path) => path.slice(folder.length + 1))).toEqual([
-      'step-000100-micro-batch-000400',
-      'step-000010-micro-batch-000037',
-      'step-000009-micro-batch-000036',
-    ]);
-    expect(listCheckpoints(join(folder, 'none'))).toEqual([]);
+  test('is the one with the most micro-batches, which its name tells', async () => {
+    const run = new RunFolder(folder);
+    await save(run, 9, 36);
+    const path = await save(run, 100, 400);
+    await save(run, 10, 37);
+    expect(await newest(run)).toBe(path);
+    expect(microBatchesOf(path)).toBe(400);
   });
-  test('only the newest are kept', () => {
-    make(checkpointName(1, 4), checkpointName(2, 8), checkpointName(3, 12), 'notes');
-    removeOldCheckpoints(folder, 2);
-    expect(readdirSync(folder).sort()).toEqual(['notes', checkpointName(2, 8), checkpointName(3, 12)]);
+  test('is not one that is unfinished; without any, the run cannot go on', async () => {
+    const run = new RunFolder(folder);
+    mkdirSync(join(run.checkpoints, checkpointName(2, 8)), { recursive: true });
+    await expect(newest(run)).rejects.toThrow(/no complete checkpoint to go on from/);
   });
 });
 
 describe('resume', () => {
-  const recorded = (flags: PartialRunConfig = {}) => {
-    const run = createRun(flags);
-    mkdirSync(join(run.checkpoints, checkpointName(2, 8)));
-    return run;
-  };
-
-  test('has the recorded options and the newest checkpoint', () => {
-    const run = recorded({ lr: 3e-4 });
-    const opened = openRun(run.path, { flags: {} });
-    expect(opened.resolved.config).toMatchObject({ lr: 3e-4, data: 'quickstart' });
-    expect(opened.checkpoints).toEqual([join(run.checkpoints, checkpointName(2, 8))]);
+  test('has the recorded options', async () => {
+    const run = await createRun({ lr: 3e-4 });
+    expect(openRun(run.path, { flags: {} }).resolved.config).toMatchObject({ lr: 3e-4, data: 'quickstart' });
   });
-  test('refuses every option that would make it another run, by name, and says what was recorded', () => {
-    const run = recorded();
+  test('refuses every option that would make it another run, by name, and says what was recorded', async () => {
+    const run = await createRun();
     expect(() => openRun(run.path, { flags: { lr: 1, seed: 5, dropout: 0.5 } })).toThrow(
       /--dropout=0\.5 \(recorded: unset\); --lr=1 \(recorded: .*\); --seed=5 \(recorded: 123\)/,
     );
   });
-  test('allows options that change no result, and those that are as recorded', () => {
-    const run = recorded();
+  test('allows options that change no result, and those that are as recorded', async () => {
+    const run = await createRun();
     expect(openRun(run.path, { flags: { logEvery: 1, checkpointEvery: 7, seed: 123 } }).resolved.config).toMatchObject({
       logEvery: 1,
       checkpointEvery: 7,
     });
   });
-  test('allows a longer run only where the learning rate does not depend on its length', () => {
-    expect(openRun(recorded({ schedule: 'constant' }).path, { flags: { maxSteps: 9 } }).resolved.config.maxSteps).toBe(
-      9,
-    );
-    expect(() => openRun(recorded({ schedule: 'linear' }).path, { flags: { maxSteps: 9 } })).toThrow(
+  test('allows a longer run only where the learning rate does not depend on its length', async () => {
+    const constant = await createRun({ schedule: 'constant' });
+    expect(openRun(constant.path, { flags: { maxSteps: 9 } }).resolved.config.maxSteps).toBe(9);
+    const linear = await createRun({ schedule: 'linear' });
+    expect(() => openRun(linear.path, { flags: { maxSteps: 9 } })).toThrow(
       /--max-steps=9 .*--schedule=linear depends on it/,
     );
   });
-  test('refuses a folder that is no run, and a run without a checkpoint', () => {
+  test('refuses a folder that is no run', async () => {
     expect(() => openRun(folder, { flags: {} })).toThrow(/is not a run folder/);
-    expect(() => openRun(createRun().path, { flags: {} })).toThrow(/no complete checkpoint/);
-    const broken = createRun();
+    const broken = await createRun();
     writeFileSync(broken.configJson, '{');
     expect(() => openRun(broken.path, { flags: {} })).toThrow(/config\.json cannot be read/);
-  });
-});
-
-describe('metrics.csv', () => {
-  test('has the same columns in every row', () => {
-    const path = join(folder, 'metrics.csv');
-    const file = new MetricsFile(path, { keepUpToMicroBatches: 0 });
-    file.write({ micro_batch: 1, loss: 0.5 });
-    file.write({ micro_batch: 2, validation_accuracy: 0.75 });
-    expect(readFileSync(path, 'utf8').split('\n')).toEqual([
-      'micro_batch,step,epoch,loss,lr,train_accuracy,validation_accuracy,tokens,tokens_per_second,memory_bytes',
-      '1,,,0.5,,,,,,',
-      '2,,,,,,0.75,,,',
-      '',
-    ]);
-  });
-  test('of a run that is resumed loses the rows that will come again', () => {
-    const path = join(folder, 'metrics.csv');
-    const file = new MetricsFile(path, { keepUpToMicroBatches: 0 });
-    for (const micro_batch of [10, 20, 30]) file.write({ micro_batch });
-    new MetricsFile(path, { keepUpToMicroBatches: 20 });
-    expect(
-      readFileSync(path, 'utf8')
-        .split('\n')
-        .map((line) => line.split(',')[0]),
-    ).toEqual(['micro_batch', '10', '20', '']);
   });
 });
 
@@ -174,9 +142,28 @@ describe('training state', () => {
 });
 
 describe('progress without a terminal', () => {
-  test('is plain lines; quiet is silent', () => {
+  const capture = (): string[] => {
     const written: string[] = [];
     vi.spyOn(process.stdout, 'write').mockImplementation((text) => (written.push(String(text)), true));
+    return written;
+  };
+
+  test('tells of counted work twice a minute, and not at all where it is done sooner', () => {
+    const written = capture();
+    const now = vi.spyOn(Date, 'now');
+    const progress = createProgress({ quiet: false, terminal: false });
+    for (const second of [0, 29, 31, 32, 62]) {
+      now.mockReturnValue(second * 1000);
+      progress.counting('evaluating test', second * 100, 10_000);
+    }
+    progress.stop();
+    now.mockReturnValue(100_000);
+    progress.counting('evaluating test', 100, 10_000);
+    expect(written).toEqual(['evaluating test: 3,100 of 10,000\n', 'evaluating test: 6,200 of 10,000\n']);
+  });
+
+  test('is plain lines; quiet is silent', () => {
+    const written = capture();
     const figures = {
       epoch: 0,
       epochs: 2,

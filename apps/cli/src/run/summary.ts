@@ -1,6 +1,8 @@
 /** summary.json and the lines at the end of a run. */
+import { writeFileAtomically } from '@tensorloom/core';
 import type { EvaluationResult } from '../evaluate.ts';
 import { formatAccuracy, formatBytes, formatCount } from './format.ts';
+import type { RunFolder } from './run-folder.ts';
 import type { TrainingState } from './training-state.ts';
 import type { Watermark } from './watermark.ts';
 
@@ -71,6 +73,10 @@ export function summarize(run: {
     watermark,
     config: run.config,
   };
+}
+
+export async function writeSummary(folder: RunFolder, summary: Summary): Promise<void> {
+  await writeFileAtomically(folder.summary, `${JSON.stringify(summary, null, 2)}\n`);
 }
 
 export function formatSummary(summary: Summary, folder: string): string {

@@ -11,10 +11,9 @@ import {
   type TextSource,
   type TokenizedSplit,
 } from '@tensorloom/data';
-import { TensorloomError } from '@tensorloom/core';
+import { TensorloomError, writeFileAtomically } from '@tensorloom/core';
 import type { RunConfig } from '../config/schema.ts';
 import type { Progress } from '../run/progress.ts';
-import { writeFileAtomically } from '../run/run-folder.ts';
 
 export type DataOptions = Pick<RunConfig, 'data' | 'split' | 'textField' | 'labelField' | 'seed'> &
   Pick<Partial<RunConfig>, 'dataPath'>;
@@ -78,7 +77,8 @@ export async function saveTokenizer(chosen: ChosenTokenizer, folder: string): Pr
   await chosen.tokenizer.save(join(folder, 'tokenizer.json'));
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
     const path = chosen.folder === undefined ? undefined : join(chosen.folder, name);
-    if (path !== undefined && existsSync(path)) writeFileAtomically(join(folder, name), readFileSync(path, 'utf8'));
+    if (path !== undefined && existsSync(path))
+      await writeFileAtomically(join(folder, name), readFileSync(path, 'utf8'));
   }
 }
 

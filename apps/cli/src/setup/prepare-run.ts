@@ -1,12 +1,20 @@
 /** Data, tokenizer, model and loaders of a training run, in the order in which they depend on each other. */
 import { existsSync } from 'node:fs';
-import type { TextClassificationData } from '@tensorloom/data';
-import type { BloomForSequenceClassification } from '@tensorloom/models';
 import { TensorloomError } from '@tensorloom/core';
+import type { TextClassificationData, TextSource } from '@tensorloom/data';
+import type { BloomForSequenceClassification, ResolvedModel } from '@tensorloom/models';
 import type { RunConfig } from '../config/schema.ts';
 import type { Progress } from '../run/progress.ts';
 import type { RunFolder } from '../run/run-folder.ts';
-import { chooseTokenizer, digestOf, openSource, paddingSideOf, saveTokenizer, tokenizeSource } from './data.ts';
+import {
+  chooseTokenizer,
+  digestOf,
+  openSource,
+  paddingSideOf,
+  readTokenizer,
+  saveTokenizer,
+  tokenizeSource,
+} from './data.ts';
 import { createEvaluationLoader, createTrainLoader, type TextDataLoader } from './loaders.ts';
 import { createClassifier, folderOf, locateModel } from './model.ts';
 
@@ -23,11 +31,28 @@ export interface PreparedRun {
   readonly tokenizerPath: string;
 }
 
+/** What a run reads: found, and downloaded where it must be, but not read yet. */
+export interface RunInputs {
+  readonly model: ResolvedModel;
+  readonly source: TextSource;
+}
+
+/** @throws TensorloomError for a name or path that is wrong: the mistakes to be told before anything else is */
+export async function findInputs(config: RunConfig, progress: Progress): Promise<RunInputs> {
+  const model = await locateModel(config.model, progress);
+  if (config.tokenizer !== undefined) await readTokenizer(config.tokenizer);
+  return { model, source: await openSource(config, progress) };
+}
+
 /** Seed first: fresh weights come from the global generator. */
-export async function prepareRun(config: RunConfig, folder: RunFolder, progress: Progress): Promise<PreparedRun> {
-  const located = await locateModel(config.model, progress);
+export async function prepareRun(
+  inputs: RunInputs,
+  config: RunConfig,
+  folder: RunFolder,
+  progress: Progress,
+): Promise<PreparedRun> {
+  const { model: located, source } = inputs;
   const modelFolder = folderOf(located);
-  const source = await openSource(config, progress);
   // A run that is resumed has its tokenizer in its folder.
   const asked = existsSync(folder.tokenizer) ? folder.tokenizer : config.tokenizer;
   const chosen = await chooseTokenizer(

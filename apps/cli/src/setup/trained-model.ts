@@ -9,6 +9,7 @@ import type { Progress } from '../run/progress.ts';
 import { readRecordedConfig } from '../run/resume.ts';
 import { RunFolder } from '../run/run-folder.ts';
 import { paddingSideOf, readTokenizer } from './data.ts';
+import { launchInferenceFabric } from './fabric.ts';
 import { folderOf, locateModel } from './model.ts';
 
 export interface TrainedModel {
@@ -25,15 +26,16 @@ export function recordedOptions(spec: string): PartialRunConfig {
 }
 
 /**
- * Loads a classifier with its tokenizer. Launch the fabric first: weights go to its device.
+ * Loads a classifier with its tokenizer onto the accelerator of a Fabric launched for inference.
+ * @param flags what the command line gives; it wins over what the run folder recorded
  * @throws TensorloomError `BAD_OPTION` for a preset, which has no trained weights, and `BAD_CHECKPOINT` for a model without a trained head
  */
-export async function loadTrainedModel(
-  fabric: Fabric,
+export async function openTrainedModel(
   spec: string,
-  options: PartialRunConfig,
+  flags: PartialRunConfig,
   progress: Progress,
-): Promise<TrainedModel> {
+): Promise<{ readonly fabric: Fabric; readonly trained: TrainedModel }> {
+  const fabric = await launchInferenceFabric(flags);
   const folder = folderOf(await locateModel(spec, progress));
   if (folder === undefined)
     throw new TensorloomError(
@@ -46,15 +48,16 @@ export async function loadTrainedModel(
       'BAD_CHECKPOINT',
       `${folder} has no trained classification head (${report.freshlyInitialized.join(', ')}): train it first.`,
     );
-  const { tokenizer, folder: tokenizerFolder } = await readTokenizer(options.tokenizer ?? folder);
-  const paddingSide = options.paddingSide ?? paddingSideOf(tokenizerFolder ?? folder);
+  const { tokenizer, folder: tokenizerFolder } = await readTokenizer(flags.tokenizer ?? folder);
+  const paddingSide = flags.paddingSide ?? paddingSideOf(tokenizerFolder ?? folder);
   const ready = await fabric.setupModule(model);
   ready.eval();
-  return {
+  const trained = {
     model: ready,
     tokenizer,
     padding: { padId: config.padTokenId ?? tokenizer.padId, paddingSide },
-    maxLength: options.maxLength ?? config.maxLength ?? 1024,
+    maxLength: flags.maxLength ?? recordedOptions(spec).maxLength ?? config.maxLength ?? 1024,
     labelNames: config.labelNames,
   };
+  return { fabric, trained };
 }

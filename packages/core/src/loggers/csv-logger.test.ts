@@ -58,6 +58,23 @@ describe('CsvLogger', () => {
     expect(rows()).toEqual(['step,loss,accuracy', '1,1,', '2,2,', '3,33,', '4,,1']);
   });
 
+  it('joins the last row that is kept, rather than writing its step twice', () => {
+    const first = new CsvLogger({ folder });
+    for (const step of [1, 2, 3]) first.logMetrics({ loss: step, accuracy: 0.5 }, step);
+    const second = new CsvLogger({ folder, resumeAtStep: 2 });
+    second.logMetrics({ accuracy: 0.75 }, 2);
+    second.logMetrics({ loss: 33 }, 3);
+    expect(rows()).toEqual(['step,loss,accuracy', '1,1,0.5', '2,2,0.75', '3,33,']);
+  });
+
+  it('counts what the caller counts', () => {
+    const logger = new CsvLogger({ folder, stepColumn: 'micro_batch' });
+    logger.logMetrics({ step: 1, loss: 0.5 }, 16);
+    expect(rows()).toEqual(['micro_batch,step,loss', '16,1,0.5']);
+    new CsvLogger({ folder, stepColumn: 'micro_batch', resumeAtStep: 0 });
+    expect(rows()).toEqual(['micro_batch,step,loss']);
+  });
+
   it('refuses a file that is not its own, a folder that cannot be, and the name of its own column', () => {
     const logger = new CsvLogger({ folder });
     expect(() => logger.logMetrics({ step: 1 }, 1)).toThrow(expect.objectContaining({ code: 'MISUSE' }));

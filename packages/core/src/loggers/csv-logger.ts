@@ -15,30 +15,36 @@ import { TensorloomError } from '../errors.ts';
 import type { JsonObject } from '../stateful.ts';
 import type { Logger } from './logger.ts';
 
-export type CsvLoggerOptions =
+/** A folder of its own for each version, or this very folder. */
+export type CsvLoggerOptions = {
+  /** Rows of an existing file with a later step are dropped: they are about to be written again. */
+  readonly resumeAtStep?: number;
+  /** Name of the first column (default `step`), for callers that count something else. */
+  readonly stepColumn?: string;
+} & (
   | {
       /** Logs go to `rootFolder/name/version_N`, N one above those that exist (or as given). */
       readonly rootFolder: string;
       /** Default `logs`. */
       readonly name?: string;
       readonly version?: number;
-      readonly resumeAtStep?: number;
     }
   | {
       /** Logs go to this very folder. */
       readonly folder: string;
-      /** Rows of an existing file with a later step are dropped: they are about to be written again. */
-      readonly resumeAtStep?: number;
-    };
+    }
+);
 
 const fileName = 'metrics.csv';
 
+/** Writes each row as it is logged; a resumed run goes on with the file. */
 export class CsvLogger implements Logger {
   readonly name: string;
   /** Where `metrics.csv` and `hyperparameters.json` are. */
   readonly folder: string;
   readonly #path: string;
-  #columns: string[] = ['step'];
+  readonly #stepColumn: string;
+  #columns: string[];
   #lastRow: { step: number; values: Map<string, string>; offset: number } | undefined;
   #bytes = 0;
 
@@ -48,6 +54,8 @@ export class CsvLogger implements Logger {
     this.folder =
       'rootFolder' in options ? versionFolder(join(options.rootFolder, this.name), options.version) : options.folder;
     this.#path = join(this.folder, fileName);
+    this.#stepColumn = options.stepColumn ?? 'step';
+    this.#columns = [this.#stepColumn];
     try {
       mkdirSync(this.folder, { recursive: true });
       if (existsSync(this.#path)) this.#continue(options.resumeAtStep ?? Infinity);
@@ -61,12 +69,12 @@ export class CsvLogger implements Logger {
     }
   }
 
-  /** Metrics of a step that has just been logged join its row. A new name becomes a new column: the file is then written anew. */
+  /** Metrics of the step of the last row join it, also after a resume. A new name becomes a new column: the file is then written anew. */
   logMetrics(metrics: Readonly<Record<string, number>>, step: number): void {
-    if ('step' in metrics)
+    if (this.#stepColumn in metrics)
       throw new TensorloomError(
         'MISUSE',
-        "CsvLogger: 'step' is the name of its first column; give the step as argument.",
+        `CsvLogger: '${this.#stepColumn}' is the name of its first column; give the step as argument.`,
       );
     const joins = this.#lastRow !== undefined && this.#lastRow.step === step;
     const row =
@@ -79,7 +87,9 @@ export class CsvLogger implements Logger {
     if (added.length > 0) this.#addColumns(added);
     row.offset = this.#bytes;
     this.#append(
-      line(this.#columns.map((column) => (column === 'step' ? String(step) : (row.values.get(column) ?? '')))),
+      line(
+        this.#columns.map((column) => (column === this.#stepColumn ? String(step) : (row.values.get(column) ?? ''))),
+      ),
     );
     this.#lastRow = row;
   }
@@ -91,13 +101,19 @@ export class CsvLogger implements Logger {
 
   #continue(resumeAtStep: number): void {
     const [header, ...rows] = parse(readFileSync(this.#path, 'utf8'));
-    if (header?.[0] !== 'step')
+    if (header?.[0] !== this.#stepColumn)
       throw new TensorloomError(
         'BAD_FILE',
-        `${this.#path} is not a file of CsvLogger: its first column is not 'step'. Move it away or choose another folder.`,
+        `${this.#path} is not a file of this CsvLogger: its first column is not '${this.#stepColumn}'. Move it away or choose another folder.`,
       );
     this.#columns = header;
-    this.#rewrite(rows.filter((row) => row.length === header.length && Number(row[0]) <= resumeAtStep));
+    const kept = rows.filter((row) => row.length === header.length && Number(row[0]) <= resumeAtStep);
+    this.#rewrite(kept);
+    const last = kept.at(-1);
+    if (last === undefined) return;
+    const values = header.map((column, index) => [column, last[index] as string] as const).slice(1);
+    const offset = this.#bytes - Buffer.byteLength(line(last));
+    this.#lastRow = { step: Number(last[0]), values: new Map(values), offset };
   }
 
   #addColumns(names: readonly string[]): void {
