@@ -37,8 +37,7 @@ describe.each(await testedAccelerators())(
     };
 
     test.each([
-      ['in the middle of an accumulation window', 25],
-      ['in the middle of a window of the second epoch', 75],
+      ['in the middle of an accumulation window and of the second epoch', 75],
       ['at the end of a step', 53 + 6 * 4],
     ])('%s', async (_, microBatches) => {
       const name = `cut-${microBatches}`;
@@ -60,10 +59,9 @@ describe.each(await testedAccelerators())(
       expect(runs.finalState('killed')).toEqual(runs.finalState('whole'));
     });
 
-    test.each([
-      ['SIGTERM', 143],
-      ['SIGINT', 130],
-    ] as const)('after %s, which saves a checkpoint and exits %d', async (signal, exitCode) => {
+    // What a signal does is the same whatever computes: one each.
+    const [signal, exitCode] = accelerator === 'wasm' ? (['SIGINT', 130] as const) : (['SIGTERM', 143] as const);
+    test(`after ${signal}, which saves a checkpoint and exits ${exitCode}`, async () => {
       const stopped = runs.start(signal);
       await until(() => /micro-batch 14\//.test(stopped.output()), 'the second log line');
       stopped.process.kill(signal);

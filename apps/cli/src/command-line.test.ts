@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { run } from './program.ts';
+
+const home = process.cwd();
+const folder = mkdtempSync(join(tmpdir(), 'tensorloom-cli-'));
+process.chdir(folder);
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+afterAll(() => {
+  process.chdir(home);
+  rmSync(folder, { recursive: true });
+});
+
+describe('a mistake on the command line is told by name, before anything else, with exit code 2', () => {
+  test.each<[string[], RegExp]>([
+    [['train', '--lr=-1'], /--lr: -1 in the command line is not valid/],
+    [['train', '--micro-batch-size', '0'], /--micro-batch-size: 0/],
+    [['train', '--schedule=linaer'], /'linaer'[^]*Did you mean 'linear'/],
+    [['train', '--preset=blog-acumulate'], /Unknown preset 'blog-acumulate'\. Did you mean 'blog-accumulate'/],
+    [['train', 'quickstart'], /too many arguments/],
+    [['train', '--data=quickstat'], /Unknown data set 'quickstat'\. Did you mean 'quickstart'/],
+    [['train', '--strategy=acumulate'], /Unknown strategy 'acumulate'\. Did you mean 'accumulate'/],
+    [['train', '--precision=32-ture'], /Unknown precision '32-ture'\. Did you mean '32-true'/],
+    [['train', '--model=bloom-tinny'], /Unknown model[^]*'bloom-tinny'[^]*Did you mean 'bloom-tiny'/],
+    [['train', '--devices=2'], /--devices=2[^]*--strategy=accumulate/],
+    [['train', '--compile', '--accelerator=cpu'], /'cpu' has no compiler[^]*--compile/],
+    [['train', '--preset=blog-accumulate', '--accelerator=cpu'], /16-mixed/],
+    [['train', '--accelerator=cpu', '--precision=16-mixed'], /16-mixed[^]*cpu/],
+    [['train', '--config=none.yaml'], /Cannot read the configuration file none\.yaml/],
+    [['train', '--resume=none'], /none is not a run folder/],
+    [['evaluate'], /required option '--model/],
+    [['predict', '--model=bloom-tiny', 'x'], /bloom-tiny is a preset/],
+    [
+      ['train', '--preset=blog-compile', '--accelerator=cpu'],
+      /'cpu' cannot do precision '16-mixed'[^]*'cpu' has no compiler[^]*--no-compile/,
+    ],
+    [['train', '--tokenizer=none'], /No tokenizer at none/],
+  ])('%j', async (args, message) => {
+    let [told, shown] = ['', ''];
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((told += String(text)), true));
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((shown += String(text)), true));
+    const code = await run(args);
+    vi.restoreAllMocks();
+    expect(told).toMatch(message);
+    expect(told).not.toMatch(/\n\s+at /);
+    expect(shown).toBe('');
+    expect(code).toBe(2);
+  });
+});
