@@ -33,9 +33,9 @@ export type TrainRequest = { readonly resolved: ResolvedConfig; readonly folder?
 /** Returns the exit code. @throws UsageError, TensorloomError */
 export async function runTraining(request: TrainRequest): Promise<number> {
   const started = performance.now();
-  const signals = new Signals().listen();
   const { resolved } = request;
   const progress = createProgress(resolved.config);
+  const signals = new Signals(() => progress.stop()).listen();
 
   // Mistakes are told before anything else, and a run that ends before it trains leaves no folder.
   const folder = request.folder ?? (await createRunFolder(resolved, new Date()));

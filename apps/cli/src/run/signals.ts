@@ -14,6 +14,12 @@ export class Signals {
   #requested: StopSignal | undefined;
   #saving = false;
   readonly #listeners = new Map<StopSignal, () => void>();
+  readonly #beforeMessage: () => void;
+
+  /** @param beforeMessage called before a line is printed: takes a progress bar off the screen */
+  constructor(beforeMessage: () => void = () => {}) {
+    this.#beforeMessage = beforeMessage;
+  }
 
   /** Starts listening. From here on a signal ends the process at once unless `whileSaving` is active. */
   listen(): this {
@@ -48,8 +54,9 @@ export class Signals {
   #receive(signal: StopSignal): void {
     if (!this.#saving || this.#requested !== undefined) process.exit(exitCodeOf(signal));
     this.#requested = signal;
+    this.#beforeMessage();
     process.stderr.write(
-      `\n${signal}: stopping after this micro-batch and saving a checkpoint. Once more stops at once.\n`,
+      `${signal}: stopping after this micro-batch and saving a checkpoint. Once more stops at once.\n`,
     );
   }
 }
