@@ -42,7 +42,7 @@ export async function predict(request: PredictRequest): Promise<void> {
 }
 
 /** One prediction per text. */
-export async function predictTexts(trained: TrainedModel, texts: readonly string[]): Promise<Prediction[]> {
+async function predictTexts(trained: TrainedModel, texts: readonly string[]): Promise<Prediction[]> {
   const encoded = await trained.tokenizer.encodeBatch(texts, { maxLength: trained.maxLength });
   const collate = textCollator({ ...trained.padding, maxLength: trained.maxLength });
   const { inputIds, attentionMask } = collate(encoded.map((ids) => ({ ids, label: 0 })));

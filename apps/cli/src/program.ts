@@ -10,7 +10,7 @@ import { reportError } from './errors.ts';
 import { exitCodes } from './exit-codes.ts';
 import { registerVerifyCommand } from './verify/command.ts';
 
-export function createProgram(): Command {
+function createProgram(): Command {
   // Set before the commands are added, which copy these settings.
   const program = new Command('tensorloom')
     .description('Trains and evaluates language models in Node.js.')

@@ -34,7 +34,7 @@ export function givenOptions(parsed: Readonly<Record<string, unknown>>, keys: re
 }
 
 /** Accepts `16`, `5e-5`, `1_000`; refuses everything that is not wholly a number, and the empty string. */
-export function parseNumber(text: string): number {
+function parseNumber(text: string): number {
   const value = Number(text.replaceAll('_', ''));
   if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It is not a number.');
   return value;

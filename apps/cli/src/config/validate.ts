@@ -40,7 +40,7 @@ function validateOption(key: OptionKey, value: unknown, origin: string): unknown
   throw new UsageError(`Option --${flagName(key)}: ${shown} in ${origin} is not valid: ${problem}`);
 }
 
-export function isOptionKey(key: string): key is OptionKey {
+function isOptionKey(key: string): key is OptionKey {
   return Object.hasOwn(runSchema.shape, key);
 }
 
