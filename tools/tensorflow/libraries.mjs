@@ -10,9 +10,9 @@ export const LIBTENSORFLOW_VERSION = '2.12.1';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 
-/** Where the libraries are kept: TENSORLOOM_CACHE_DIR, else XDG_CACHE_HOME/tensorloom, else ~/.cache/tensorloom. */
+/** Where the libraries are kept: TENSORLOOM_CACHE, else XDG_CACHE_HOME/tensorloom, else ~/.cache/tensorloom. */
 export function cacheFolder() {
-  const own = process.env.TENSORLOOM_CACHE_DIR;
+  const own = process.env.TENSORLOOM_CACHE;
   if (own) return path.resolve(own);
   return path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'tensorloom');
 }

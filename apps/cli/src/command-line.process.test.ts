@@ -71,6 +71,15 @@ test('an output folder that cannot be written is found before any work is done',
   expect(code).toBe(2);
 });
 
+test.runIf(process.platform === 'linux')(
+  'an output folder that the system makes no folders in is refused too',
+  async () => {
+    const { code, stderr } = await place.run(['train', '--output-dir=/proc/none']);
+    expect(stderr).toMatch(/Cannot write the run folder \/proc\/none[^]*--output-dir/);
+    expect(code).toBe(2);
+  },
+);
+
 test('a run that fails before it trains says nothing but why, and leaves no folder', async () => {
   const { stdout } = await place.run([
     ...['train', '--accelerator=cpu', '--data=jsonl', '--data-path=none.jsonl', '--output-dir=untouched'],

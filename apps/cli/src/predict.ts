@@ -1,9 +1,9 @@
 /** `tensorloom predict`: label and probability of texts. */
-import { createInterface } from 'node:readline';
 import { tf, toDevice } from '@tensorloom/core';
 import { textCollator } from '@tensorloom/data';
 import type { PartialRunConfig } from './config/schema.ts';
 import { UsageError } from './errors.ts';
+import { linesAsTheyCome } from './lines-as-they-come.ts';
 import { createProgress } from './run/progress.ts';
 import { Signals } from './run/signals.ts';
 import { openTrainedModel, type TrainedModel } from './setup/trained-model.ts';
@@ -30,10 +30,9 @@ export async function predict(request: PredictRequest): Promise<void> {
     throw new UsageError('No text to predict: give texts as arguments, or lines on standard input.');
   const { trained } = await openTrainedModel(request.model, request.flags, createProgress({ quiet: true }));
   const batchSize = request.flags.evalBatchSize ?? 32;
-  for await (const texts of inBatches(
-    request.texts.length > 0 ? request.texts : createInterface({ input: process.stdin }),
-    batchSize,
-  )) {
+  const batches =
+    request.texts.length > 0 ? inBatches(request.texts, batchSize) : linesAsTheyCome(process.stdin, batchSize);
+  for await (const texts of batches) {
     const predictions = await predictTexts(trained, texts);
     for (const [row, prediction] of predictions.entries())
       process.stdout.write(`${formatPrediction(texts[row] as string, prediction, request.json)}\n`);
@@ -69,14 +68,6 @@ function formatPrediction(text: string, prediction: Prediction, json: boolean): 
   return `${prediction.label}\t${prediction.probability.toFixed(4)}\t${text.replaceAll(/[\t\n\r]/g, ' ')}`;
 }
 
-async function* inBatches(texts: Iterable<string> | AsyncIterable<string>, size: number): AsyncGenerator<string[]> {
-  let batch: string[] = [];
-  for await (const text of texts) {
-    batch.push(text);
-    if (batch.length === size) {
-      yield batch;
-      batch = [];
-    }
-  }
-  if (batch.length > 0) yield batch;
+function* inBatches(texts: readonly string[], size: number): Generator<readonly string[]> {
+  for (let start = 0; start < texts.length; start += size) yield texts.slice(start, start + size);
 }

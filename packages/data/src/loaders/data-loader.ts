@@ -194,7 +194,7 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
     if (options.strict !== false && order !== orderOf(this.sampler))
       throw new TensorloomError(
         'BAD_CHECKPOINT',
-        `DataLoader: the state is of the order ${JSON.stringify(order)}, this loader's is ${JSON.stringify(orderOf(this.sampler))}: a position in the one means nothing in the other. Resume with the same sampler.`,
+        `DataLoader: the state is of the order ${JSON.stringify(order ?? 'unknown')}, this loader's is ${JSON.stringify(orderOf(this.sampler))}: a position in the one means nothing in the other. Resume with the same sampler.`,
       );
     if (sampler !== null && typeof sampler === 'object' && !Array.isArray(sampler))
       this.sampler?.loadStateDict?.(sampler);
