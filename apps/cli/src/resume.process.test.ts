@@ -109,7 +109,7 @@ describe('resuming', { timeout: timeoutMs }, () => {
     expect(code).toBe(1);
   });
 
-  test('on other data is refused', async () => {
+  test('on other data is refused, and leaves the run as it was', async () => {
     mkdirSync(runs.place.path('other'));
     runs.place.write('other/train.jsonl', labelledLines(157, 9));
     for (const part of ['validation', 'test'])
@@ -117,5 +117,7 @@ describe('resuming', { timeout: timeoutMs }, () => {
     const { code, stderr } = await runs.resume('run', '--data-path=other');
     expect(stderr).toMatch(/training data are not those/);
     expect(code).toBe(1);
+    expect((await runs.resume('run')).code).toBe(0);
+    expect(readFileSync(runs.path('run', 'config.yaml'), 'utf8')).toContain(`data-path: ${runs.place.path('data')}`);
   });
 });

@@ -49,7 +49,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const fabric = await launchFabric(resolved.config, [logger]);
   const config = { ...resolved.config, accelerator: fabric.accelerator.name };
   const inputs = await findInputs(config, progress);
-  await writeConfig(folder, { ...resolved, config });
+  if (checkpoint === undefined) await writeConfig(folder, { ...resolved, config });
   const watermark = createWatermark(fabric.accelerator, config.precision);
   progress.line(formatWatermark(watermark));
   describeOptions({ ...resolved, config }, progress);
@@ -74,6 +74,8 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     checkpoint === undefined
       ? new TrainingState()
       : await restore(fabric, checkpoint, stateful, prepared.dataDigest, progress);
+  // Other options of a run that is resumed are recorded only once it is known that it can go on with them.
+  if (checkpoint !== undefined) await writeConfig(folder, { ...resolved, config });
   const secondsBefore = state.secondsBefore;
   const elapsedSeconds = (): number => secondsBefore + (performance.now() - started) / 1000;
 
