@@ -1,10 +1,11 @@
 /** From `--model` to a classifier: fresh weights of a preset, or pretrained ones from a folder, a run folder or the hub. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { TensorloomError } from '@tensorloom/core';
+import { TensorloomError, tf } from '@tensorloom/core';
 import {
   buildModel,
   loadModelFolder,
+  readConfig,
   resolveModel,
   saveModelFolder,
   withConfig,
@@ -35,7 +36,7 @@ export type ModelOptions = Pick<Partial<RunConfig>, 'hiddenSize' | 'layers' | 'h
   Pick<RunConfig, 'maxLength'>;
 
 /**
- * Builds a preset with the vocabulary of the tokenizer, or loads pretrained weights; the head fits the labels of the data.
+ * Builds a preset with the vocabulary of the tokenizer, or loads pretrained weights; the head fits the labels of the data, by name.
  * Draws from the global random generator: seed first.
  * @throws TensorloomError `BAD_OPTION` if the tokenizer has ids that the model does not
  */
@@ -53,9 +54,17 @@ export function createClassifier(
       'sequence-classification',
       freshConfig(located.preset.config, tokenizer, labelNames, { ...options }, dropout),
     );
+  const stored = readConfig(located.folder);
+  const head = headFor(stored.labelNames, labelNames);
   const { model, config, report } = loadModelFolder(located.folder, 'sequence-classification', {
-    config: { numLabels: labelNames.length, labelNames, ...dropout },
+    config: {
+      numLabels: labelNames.length,
+      labelNames,
+      ...(stored.problemType === undefined ? {} : { problemType: 'single_label_classification' }),
+      ...dropout,
+    },
     ignoreMismatchedHead: true,
+    freshHead: head === 'fresh',
   });
   if (tokenizer.vocabSize > config.vocabSize) {
     model.dispose();
@@ -64,9 +73,30 @@ export function createClassifier(
       `The tokenizer has ${tokenizer.vocabSize} entries, the model in ${located.folder} only ${config.vocabSize}: they do not belong together. Leave out --tokenizer.`,
     );
   }
-  if (report.freshlyInitialized.length > 0)
-    progress.line(`initialized afresh, not in ${located.folder}: ${report.freshlyInitialized.join(', ')}`);
+  const initialized = report.freshlyInitialized.join(', ');
+  if (initialized !== '')
+    progress.line(
+      head === 'fresh' || stored.labelNames.length !== labelNames.length
+        ? `initialized afresh: ${initialized}; the model in ${located.folder} tells apart [${stored.labelNames.join(', ')}], the data has [${labelNames.join(', ')}]`
+        : `initialized afresh, not in ${located.folder}: ${initialized}`,
+    );
+  else if (head !== 'as it is') {
+    model.score.weight.assign(tf.tidy(() => tf.gather(model.score.weight.value, [...head])));
+    progress.line(`label order of ${located.folder} changed to that of the data: ${labelNames.join(', ')}`);
+  }
   return model;
+}
+
+/**
+ * What becomes of a stored head: rows in another order where the data has the same labels in another order, a fresh one where it has
+ * other labels. Models without names (LABEL_0, …) are taken to agree.
+ */
+function headFor(stored: readonly string[], wanted: readonly string[]): 'as it is' | 'fresh' | readonly number[] {
+  if (stored.every((name, index) => name === `LABEL_${index}`)) return 'as it is';
+  if (stored.length !== wanted.length || !wanted.every((name) => stored.includes(name))) return 'fresh';
+  return wanted.every((name, index) => name === stored[index])
+    ? 'as it is'
+    : wanted.map((name) => stored.indexOf(name));
 }
 
 /** Writes the model with its tokenizer as a Hugging Face folder. */

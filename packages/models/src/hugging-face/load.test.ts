@@ -97,6 +97,17 @@ describe('loading', () => {
     expect(loaded.model.score.weight.shape).toEqual([5, 16]);
   });
 
+  it('initialises a head that fits afresh where that is asked for', async () => {
+    const saved = fresh();
+    await saveModelFolder(folder, saved);
+    const loaded = loadModelFolder(folder, 'sequence-classification', { freshHead: true });
+    expect(loaded.report).toMatchObject({ freshlyInitialized: ['score.weight'], unused: [] });
+    const { 'score.weight': head, ...body } = values(loaded.model);
+    const { 'score.weight': savedHead, ...savedBody } = values(saved);
+    expect(body).toEqual(savedBody);
+    expect(head).not.toEqual(savedHead);
+  });
+
   it('converts half-precision files', () => {
     const model = fresh();
     mkdirSync(folder);

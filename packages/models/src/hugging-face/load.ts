@@ -21,6 +21,8 @@ export interface LoadFolderOptions extends Pick<BuildOptions, 'random'> {
   readonly config?: Partial<BloomConfig>;
   /** Initialise a stored head of another shape afresh instead of refusing it. Default false. */
   readonly ignoreMismatchedHead?: boolean;
+  /** Initialise the head afresh even where the files have one. Default false. */
+  readonly freshHead?: boolean;
 }
 
 /** What loading found. */
@@ -108,7 +110,8 @@ function fill(
     }
     const tensor = stored.get(fileName) as StoredTensor;
     used.add(fileName);
-    if (tensor.shape.length === parameter.shape.length && tensor.shape.every((n, axis) => n === parameter.shape[axis]))
+    if (isHead && options.freshHead === true) fresh.push(name);
+    else if (tensor.shape.length === parameter.shape.length && tensor.shape.every((n, axis) => n === parameter.shape[axis]))
       found.set(name, tensor);
     else if (isHead && options.ignoreMismatchedHead === true) fresh.push(name);
     else
