@@ -119,10 +119,17 @@ describe('configuration files', () => {
   test('both spellings of one option in one file are refused', () => {
     expect(read('micro-batch-size: 1\nmicroBatchSize: 2')).toThrow(/given twice/);
   });
+  test('aliases that multiply without measure are refused', () => {
+    const bomb = ['a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]'];
+    for (const [before, name] of ['ab', 'bc', 'cd', 'de'])
+      bomb.push(`${name}: &${name} [${Array(9).fill(`*${before}`).join(', ')}]`);
+    expect(read(bomb.join('\n'))).toThrow(/not valid YAML: .*alias/);
+  });
   test('an empty file gives nothing; a list, broken YAML and a missing file are refused', () => {
     expect(read('')).not.toThrow();
     expect(read('- lr')).toThrow(/must be a mapping/);
     expect(read('lr: [1')).toThrow(/not valid YAML/);
+    expect(read('lr: *zz')).toThrow(/run\.yaml is not valid YAML: .*zz/);
     expect(() => resolveConfig({ configFile: join(folder, 'none.yaml'), flags: {} })).toThrow(
       /Cannot read the configuration file .*none\.yaml/,
     );
