@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TensorloomError, type Fabric } from '@tensorloom/core';
 import type { Tokenizer } from '@tensorloom/data';
-import { loadModelFolder, type BloomForSequenceClassification } from '@tensorloom/models';
+import { loadModelFolder, readConfig, type BloomConfig, type BloomForSequenceClassification } from '@tensorloom/models';
 import type { PartialRunConfig } from '../config/schema.ts';
 import type { Progress } from '../run/progress.ts';
 import { readRecordedConfig } from '../run/resume.ts';
@@ -28,7 +28,8 @@ export function recordedOptions(spec: string): PartialRunConfig {
 /**
  * Loads a classifier with its tokenizer onto the accelerator of a Fabric launched for inference.
  * @param flags what the command line gives; it wins over what the run folder recorded
- * @throws TensorloomError `BAD_OPTION` for a preset, which has no trained weights, and `BAD_CHECKPOINT` for a model without a trained head
+ * @throws TensorloomError `BAD_OPTION` for a preset, which has no trained weights, `UNSUPPORTED` for a model that does not tell apart labels of
+ *   which a text has one, and `BAD_CHECKPOINT` for a model without a trained head
  */
 export async function openTrainedModel(
   spec: string,
@@ -42,6 +43,7 @@ export async function openTrainedModel(
       'BAD_OPTION',
       `--model=${spec} is a preset, which has no trained weights. Give a run folder, a model folder or a hub id.`,
     );
+  requireOneLabelPerText(readConfig(folder), folder);
   const { model, config, report } = loadModelFolder(folder, 'sequence-classification');
   if (report.freshlyInitialized.length > 0)
     throw new TensorloomError(
@@ -60,4 +62,16 @@ export async function openTrainedModel(
     labelNames: config.labelNames,
   };
   return { fabric, trained };
+}
+
+/** Probabilities by softmax, accuracy and labels mean nothing where the outputs are values, or labels that can hold together. */
+function requireOneLabelPerText(config: BloomConfig, folder: string): void {
+  // As transformers decides where the configuration does not say: one output is a value.
+  const problem = config.problemType ?? (config.numLabels === 1 ? 'regression' : 'single_label_classification');
+  if (problem === 'single_label_classification' && config.numLabels > 1) return;
+  const outputs = `${config.numLabels} ${config.numLabels === 1 ? 'output' : 'outputs'}`;
+  throw new TensorloomError(
+    'UNSUPPORTED',
+    `${folder} is a model for ${problem} (${outputs}); predict and evaluate need single_label_classification with at least 2 labels. In TypeScript, loadPretrained of @tensorloom/models gives such a model and its logits.`,
+  );
 }
