@@ -13,6 +13,7 @@ import { evaluate } from './evaluate.ts';
 import { exitCodes } from './exit-codes.ts';
 import { checkpointName, microBatchesOf, newestWholeCheckpoint } from './run/checkpoints.ts';
 import { createRunFolder, discardAtExit, writeConfig } from './run/create-run-folder.ts';
+import { refuseNonFiniteEnd } from './run/non-finite.ts';
 import { peakMemoryBytes, RunObserver } from './run/observer.ts';
 import { createProgress, type Progress } from './run/progress.ts';
 import type { ResumedRun } from './run/resume.ts';
@@ -112,6 +113,8 @@ export async function runTraining(request: TrainRequest): Promise<number> {
         signals,
       });
       progress.stop();
+      // Before the last checkpoint, which would take the place of an older one that is good.
+      if (signal === undefined) await refuseNonFiniteEnd(fabric, folder);
       const path = await saveCheckpoint();
       if (signal !== undefined)
         process.stderr.write(`Saved ${path}. Go on with: tensorloom train --resume=${folder.path}\n`);

@@ -90,6 +90,27 @@ describe('train', { timeout: timeoutMs }, () => {
     expect(code).toBe(1);
   });
 
+  test('whose last steps were skipped has failed, however few they are, and leaves no model', async () => {
+    const { code, stderr } = await runs.train(
+      'spoiled',
+      '--lr=1e30',
+      '--warmup-steps=0',
+      '--epochs=1',
+      '--max-skipped-steps=99',
+    );
+    expect(stderr).toMatch(
+      /error: The last \d+ steps were skipped[^]*no model is saved\. Lower --lr, set --clip-norm[^]*stays in .*checkpoints/,
+    );
+    expect(code).toBe(1);
+    expect(readdirSync(runs.path('spoiled')).sort()).toEqual([
+      'checkpoints',
+      'config.json',
+      'config.yaml',
+      'metrics.csv',
+      'tokenizer',
+    ]);
+  });
+
   test('strategy single steps after each micro-batch', async () => {
     const { code } = await runs.train('single', '--strategy=single', '--accumulate=1', '--max-steps=3');
     expect(code).toBe(0);

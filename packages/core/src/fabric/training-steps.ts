@@ -174,7 +174,7 @@ export class TrainingSteps implements Stateful {
     return new TensorloomError(
       'NON_FINITE',
       `Stopped after ${skippedInARow} skipped steps in a row: ${what} NaN or infinite, last at micro-batch ${microBatches}, after ${steps} optimizer steps. ` +
-        'Lower the learning rate, clip gradients (clipNorm), warm up longer, or look for bad values in the data; a checkpoint from before is still good.',
+        'Lower the learning rate, clip gradients by norm, warm up longer, or look for bad values in the data.',
     );
   }
 }
