@@ -117,6 +117,17 @@ describe('train', { timeout: timeoutMs }, () => {
     expect(summaryOf('single')).toMatchObject({ strategy: 'single', steps: 3, microBatches: 3 });
   });
 
+  test('that ends before the first log line has its loss and a row of metrics all the same', async () => {
+    const { code, stdout } = await runs.train('short', '--max-steps=1');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/micro-batch 4\/4 \| step 1 \| loss \d/);
+    const { first, last } = summaryOf('short').loss;
+    expect(first).toBeGreaterThan(0);
+    expect(last).toBe(first);
+    const rows = readFileSync(runs.path('short', 'metrics.csv'), 'utf8').trim().split('\n');
+    expect(rows.slice(1)).toEqual([expect.stringMatching(/^4,1,0,/)]);
+  });
+
   test('evaluate gives the accuracy of the summary', async () => {
     const { code, stdout } = await place.run([
       'evaluate',

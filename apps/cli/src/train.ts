@@ -49,7 +49,7 @@ export async function train(session: TrainingSession): Promise<StopSignal | unde
       }
       state.count({ loss, items, tokens: batch.tokens, correct, seconds: (performance.now() - started) / 1000 });
 
-      observer.microBatchDone(lr);
+      observer.microBatchDone(lr, finished());
       if (stepped && config.evalEvery !== undefined && state.step % config.evalEvery === 0) await validate(session);
       await observer.saveIfDue(stepped);
       await eventLoopTurn();

@@ -26,13 +26,17 @@ export class RunObserver {
     this.#options = options;
   }
 
-  /** Call after each micro-batch. @param lr the learning rate of its step */
-  microBatchDone(lr: number): void {
+  /**
+   * Call after each micro-batch.
+   * @param lr the learning rate of its step
+   * @param last whether the run ends with it: the log window ends too, however few it holds
+   */
+  microBatchDone(lr: number, last: boolean): void {
     this.#lr = lr;
     const { state, progress, config } = this.#options;
     state.peakMemoryBytes = Math.max(state.peakMemoryBytes, peakMemoryBytes());
     progress.training(this.#figures());
-    if (state.microBatches % config.logEvery === 0) this.#closeLogWindow();
+    if (last || state.microBatches % config.logEvery === 0) this.#closeLogWindow();
   }
 
   /** Saves a checkpoint where one is due. @param stepped whether the last micro-batch completed an optimizer step */
