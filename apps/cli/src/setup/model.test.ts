@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { seedEverything } from '@tensorloom/core';
+import { seedEverything, tf, writeSafetensors } from '@tensorloom/core';
 import type { Tokenizer } from '@tensorloom/data';
 import { buildModel, parseBloomConfig, saveModelFolder, type BloomForSequenceClassification } from '@tensorloom/models';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Progress } from '../run/progress.ts';
 import { launchInferenceFabric } from './fabric.ts';
 import { createClassifier } from './model.ts';
@@ -73,4 +73,27 @@ describe('the head of a model folder', () => {
     const { model } = await reuse(['toxic', 'spam'], ['toxic', 'spam'], 'multi_label_classification');
     expect(model.config.problemType).toBe('single_label_classification');
   });
+});
+
+it('training from a folder tells which of its weights are not used', async () => {
+  const folder = join(parent, 'more-weights');
+  const model = buildModel(
+    'sequence-classification',
+    parseBloomConfig({ vocab_size: 40, hidden_size: 16, n_layer: 1, n_head: 2, num_labels: 2 }),
+  );
+  await saveModelFolder(folder, model);
+  await writeSafetensors(join(folder, 'model.safetensors'), {
+    ...model.stateDict().tensors,
+    'adapter.down': tf.zeros([1]),
+    'lm_head.weight': tf.zeros([40, 16]),
+  });
+  const written = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  try {
+    createClassifier({ kind: 'folder', folder }, tokenizer, ['a', 'b'], { maxLength: 8 }, {
+      line: () => {},
+    } as unknown as Progress);
+    expect(written.mock.calls).toEqual([[`not used, of the weights in ${folder}: adapter.down\n`]]);
+  } finally {
+    written.mockRestore();
+  }
 });

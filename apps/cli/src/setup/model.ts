@@ -11,6 +11,7 @@ import {
   withConfig,
   type BloomConfig,
   type BloomForSequenceClassification,
+  type LoadReport,
   type ResolvedModel,
 } from '@tensorloom/models';
 import type { Tokenizer } from '@tensorloom/data';
@@ -73,6 +74,7 @@ export function createClassifier(
       `The tokenizer has ${tokenizer.vocabSize} entries, the model in ${located.folder} only ${config.vocabSize}: they do not belong together. Leave out --tokenizer.`,
     );
   }
+  tellUnused(report, located.folder);
   const initialized = report.freshlyInitialized.join(', ');
   if (initialized !== '')
     progress.line(
@@ -97,6 +99,17 @@ function headFor(stored: readonly string[], wanted: readonly string[]): 'as it i
   return wanted.every((name, index) => name === stored[index])
     ? 'as it is'
     : wanted.map((name) => stored.indexOf(name));
+}
+
+/**
+ * Says on standard error which weights of a folder the classifier has no place for: they may be what makes another model of it.
+ * The head of a language model is expected, and not told.
+ */
+export function tellUnused(report: LoadReport, folder: string): void {
+  const names = report.unused.filter((name) => name !== 'lm_head.weight');
+  if (names.length === 0) return;
+  const more = names.length > 8 ? `, and ${names.length - 8} more` : '';
+  process.stderr.write(`not used, of the weights in ${folder}: ${names.slice(0, 8).join(', ')}${more}\n`);
 }
 
 /** Writes the model with its tokenizer as a Hugging Face folder. */

@@ -10,7 +10,7 @@ import { readRecordedConfig } from '../run/resume.ts';
 import { RunFolder } from '../run/run-folder.ts';
 import { paddingSideOf, readTokenizer } from './data.ts';
 import { launchInferenceFabric } from './fabric.ts';
-import { folderOf, locateModel } from './model.ts';
+import { folderOf, locateModel, tellUnused } from './model.ts';
 
 export interface TrainedModel {
   readonly model: BloomForSequenceClassification;
@@ -50,6 +50,7 @@ export async function openTrainedModel(
       'BAD_CHECKPOINT',
       `${folder} has no trained classification head (${report.freshlyInitialized.join(', ')}): train it first.`,
     );
+  tellUnused(report, folder);
   const { tokenizer, folder: tokenizerFolder } = await readTokenizer(flags.tokenizer ?? folder);
   const paddingSide = flags.paddingSide ?? paddingSideOf(tokenizerFolder ?? folder);
   const ready = await fabric.setupModule(model);

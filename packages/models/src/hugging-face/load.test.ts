@@ -63,16 +63,26 @@ describe('loading', () => {
           : name.endsWith('ln_f.weight')
             ? [name, tf.zeros([17])]
             : [name, tensor],
-      { 'transformer.h.2.extra': tf.zeros([2]) },
+      { 'transformer.h.1.extra': tf.zeros([2]) },
     );
     const load = () => loadModelFolder(folder, 'sequence-classification');
     expect(load).toThrow(/missing: transformer\.h\.1\.mlp\.dense_h_to_4h\.bias/);
     expect(load).toThrow(/shape of transformer\.ln_f\.weight: stored \[17\], expected \[16\]/);
-    expect(load).toThrow(/not used: transformer\.h\.2\.extra/);
+    expect(load).toThrow(/not used: transformer\.h\.1\.extra/);
     const before = tf.memory().numTensors;
     expect(load).toThrow();
     expect(tf.memory().numTensors).toBe(before);
   });
+
+  it.each(['transformer.h.3.ln_1.weight', 'h.3.ln_1.weight'])(
+    'refuses more blocks than n_layer says: %s',
+    async (name) => {
+      await writeFolder((name, tensor) => [name, tensor], { [name]: tf.zeros([16]) });
+      const load = () => loadModelFolder(folder, 'sequence-classification');
+      expect(load).toThrow(/config\.json says n_layer 2, the weights have 4 blocks \(h\.3\)/);
+      expect(load).toThrow(expect.objectContaining({ code: 'BAD_FILE' }));
+    },
+  );
 
   it('reports tensors that the model has no place for, such as another head', async () => {
     await writeFolder((name, tensor) => [name, tensor], {

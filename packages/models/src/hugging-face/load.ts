@@ -65,7 +65,7 @@ export function buildModel<H extends HeadName>(
 /**
  * Loads a folder as transformers' from_pretrained does: names with and without the prefix `transformer.` are accepted, and
  * a missing classification head is initialised afresh and reported.
- * @throws TensorloomError `BAD_FILE` for unreadable files, `BAD_CHECKPOINT` naming every tensor that is missing or has another shape
+ * @throws TensorloomError `BAD_FILE` for unreadable files and for weights of more blocks than the configuration says, `BAD_CHECKPOINT` naming every tensor that is missing or has another shape
  */
 export function loadModelFolder<H extends HeadName>(
   folder: string,
@@ -96,6 +96,7 @@ function fill(
   folder: string,
   options: LoadFolderOptions,
 ): LoadReport {
+  refuseFurtherBlocks(stored, config, folder);
   const found = new Map<string, StoredTensor>();
   const used = new Set<string>();
   const fresh: string[] = [];
@@ -111,7 +112,10 @@ function fill(
     const tensor = stored.get(fileName) as StoredTensor;
     used.add(fileName);
     if (isHead && options.freshHead === true) fresh.push(name);
-    else if (tensor.shape.length === parameter.shape.length && tensor.shape.every((n, axis) => n === parameter.shape[axis]))
+    else if (
+      tensor.shape.length === parameter.shape.length &&
+      tensor.shape.every((n, axis) => n === parameter.shape[axis])
+    )
       found.set(name, tensor);
     else if (isHead && options.ignoreMismatchedHead === true) fresh.push(name);
     else
@@ -140,6 +144,20 @@ function fill(
     unused,
     storedAs: [...new Set([...used].map((name) => stored.get(name)?.dtype ?? ''))].sort(),
   };
+}
+
+/** A model cut short would load and give worse answers without a word. */
+function refuseFurtherBlocks(stored: Stored, { numLayers }: BloomConfig, folder: string): void {
+  let blocks = 0;
+  for (const name of stored.keys()) {
+    const block = /^(?:transformer\.)?h\.(\d+)\./.exec(name)?.[1];
+    if (block !== undefined) blocks = Math.max(blocks, Number(block) + 1);
+  }
+  if (blocks > numLayers)
+    throw new TensorloomError(
+      'BAD_FILE',
+      `${folder}: ${configFile} says n_layer ${numLayers}, the weights have ${blocks} blocks (h.${blocks - 1}). Correct n_layer, or give the weights that belong to this configuration.`,
+    );
 }
 
 function initializeAfresh(
