@@ -82,8 +82,17 @@ describe('resuming', { timeout: timeoutMs }, () => {
   }, timeoutMs);
   afterAll(() => runs.place.dispose());
 
+  test('a run that is finished does nothing but say so', async () => {
+    const before = runs.finalState('run');
+    const { code, stdout } = await runs.resume('run');
+    expect(stdout).toMatch(/^\S+run is finished already; its model is in \S+model\.\n$/);
+    expect(code).toBe(0);
+    expect(runs.finalState('run')).toEqual(before);
+  });
+
   test('from a damaged checkpoint is not done: the one before it is taken', async () => {
     cpSync(runs.path('run'), runs.path('damaged'), { recursive: true });
+    rmSync(runs.path('damaged', 'summary.json'));
     const newest = runs.checkpoints('damaged')[0] as string;
     const bytes = readFileSync(join(newest, 'model.safetensors'));
     bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
@@ -103,6 +112,7 @@ describe('resuming', { timeout: timeoutMs }, () => {
   test('from the checkpoint of another model names what does not fit', async () => {
     expect((await runs.train('wider', '--hidden-size=32', '--max-steps=1')).code).toBe(0);
     rmSync(runs.path('wider', 'checkpoints'), { recursive: true });
+    rmSync(runs.path('wider', 'summary.json'));
     cpSync(runs.path('run', 'checkpoints'), runs.path('wider', 'checkpoints'), { recursive: true });
     const { code, stderr } = await runs.resume('wider');
     expect(stderr).toMatch(/error: Loading 'model'[^]*stored \[.*16\], expected \[.*32\]/);
@@ -110,6 +120,7 @@ describe('resuming', { timeout: timeoutMs }, () => {
   });
 
   test('on other data is refused, and leaves the run as it was', async () => {
+    rmSync(runs.path('run', 'summary.json'));
     mkdirSync(runs.place.path('other'));
     runs.place.write('other/train.jsonl', labelledLines(157, 9));
     for (const part of ['validation', 'test'])
@@ -117,7 +128,7 @@ describe('resuming', { timeout: timeoutMs }, () => {
     const { code, stderr } = await runs.resume('run', '--data-path=other');
     expect(stderr).toMatch(/training data are not those/);
     expect(code).toBe(1);
-    expect((await runs.resume('run')).code).toBe(0);
+    expect(await runs.resume('run')).toMatchObject({ code: 0, stdout: expect.stringMatching(/resumed from/) });
     expect(readFileSync(runs.path('run', 'config.yaml'), 'utf8')).toContain(`data-path: ${runs.place.path('data')}`);
   });
 });

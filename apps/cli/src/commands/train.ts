@@ -4,6 +4,7 @@ import { addOptionFlags, givenOptions } from '../config/flags.ts';
 import { resolveConfig, type ConfigSources } from '../config/resolve.ts';
 import { optionKeys } from '../config/schema.ts';
 import { presetNames } from '../presets.ts';
+import { isFinished } from '../run/finished.ts';
 import { openRun } from '../run/resume.ts';
 
 export function registerTrainCommand(program: Command): void {
@@ -24,6 +25,11 @@ export function registerTrainCommand(program: Command): void {
       ...(configFile === undefined ? {} : { configFile }),
     };
     const request = resume === undefined ? { resolved: resolveConfig(sources) } : openRun(resume, sources);
+    if ('folder' in request && isFinished(request.folder, request.resolved.config)) {
+      const { path, model } = request.folder;
+      process.stdout.write(`${path} is finished already; its model is in ${model}.\n`);
+      return;
+    }
     const { runTraining } = await import('../run-training.ts');
     process.exitCode = await runTraining(request);
   });

@@ -38,8 +38,14 @@ export function openRun(path: string, sources: ConfigSources): ResumedRun {
   const given = explicitOptions(readSources(sources));
   const changes: PartialRunConfig = { ...given, ...absolutePaths(given) };
   refuseChanges(recorded, changes, folder);
-  const config = runSchema.parse({ ...recorded, ...changes });
-  return { folder, resolved: { config, origins, recipe: 'the options of the run that is resumed' } };
+  const result = runSchema.safeParse({ ...recorded, ...changes });
+  if (!result.success) {
+    const keys = result.error.issues.map(({ path: [key] }) => flagName(String(key)));
+    throw new UsageError(
+      `${folder.configJson} is not the whole configuration of a run: ${keys.join(', ')} missing or not valid. Start a new run.`,
+    );
+  }
+  return { folder, resolved: { config: result.data, origins, recipe: 'the options of the run that is resumed' } };
 }
 
 function refuseChanges(recorded: PartialRunConfig, changes: PartialRunConfig, folder: RunFolder): void {
@@ -78,6 +84,6 @@ export function readRecordedConfig(folder: RunFolder): RecordedConfig {
     throw new UsageError(`${folder.configJson} is not the configuration of a run: it has no 'options'.`);
   return {
     options: validateOptions(options as Record<string, unknown>, folder.configJson),
-    origins: origins ?? {},
+    origins: origins !== null && typeof origins === 'object' ? origins : {},
   };
 }

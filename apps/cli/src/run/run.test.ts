@@ -7,6 +7,7 @@ import { resolveConfig } from '../config/resolve.ts';
 import type { PartialRunConfig } from '../config/schema.ts';
 import { checkpointName, microBatchesOf, newestWholeCheckpoint } from './checkpoints.ts';
 import { createRunFolder } from './create-run-folder.ts';
+import { isFinished } from './finished.ts';
 import { formatAccuracy, formatBytes, formatCount, formatDuration } from './format.ts';
 import { createProgress } from './progress.ts';
 import { openRun } from './resume.ts';
@@ -106,6 +107,25 @@ describe('resume', () => {
     const broken = await createRun();
     writeFileSync(broken.configJson, '{');
     expect(() => openRun(broken.path, { flags: {} })).toThrow(/config\.json cannot be read/);
+  });
+  test('refuses recorded options that are not whole, by name', async () => {
+    const run = await createRun();
+    writeFileSync(run.configJson, '{"options": {"lr": 1}}');
+    expect(() => openRun(run.path, { flags: {} })).toThrow(
+      /config\.json is not the whole .*: .*micro-batch-size.* missing/,
+    );
+  });
+  test('has nothing to do where model and summary are there, unless a longer run is asked for', async () => {
+    const run = await createRun({ epochs: 2 });
+    writeFileSync(run.summary, JSON.stringify({ steps: 30, epochs: 2 }));
+    expect(isFinished(run, { epochs: 2 })).toBe(false);
+    mkdirSync(run.model);
+    expect(isFinished(run, { epochs: 2 })).toBe(true);
+    expect(isFinished(run, { epochs: 3 })).toBe(false);
+    expect(isFinished(run, { epochs: 3, maxSteps: 30 })).toBe(true);
+    expect(isFinished(run, { epochs: 3, maxSteps: 31 })).toBe(false);
+    writeFileSync(run.summary, '{');
+    expect(isFinished(run, { epochs: 2 })).toBe(false);
   });
 });
 

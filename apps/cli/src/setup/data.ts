@@ -82,12 +82,20 @@ export async function saveTokenizer(chosen: ChosenTokenizer, folder: string): Pr
   }
 }
 
-/** Which side the tokenizer pads on by its own tokenizer_config.json; `right` where it does not say. */
+/**
+ * Which side the tokenizer pads on by its own tokenizer_config.json; `right` where it does not say.
+ * @throws TensorloomError `BAD_FILE` if that is not JSON
+ */
 export function paddingSideOf(folder: string): 'left' | 'right' {
   const path = join(folder, 'tokenizer_config.json');
   if (!existsSync(path)) return 'right';
-  const content = JSON.parse(readFileSync(path, 'utf8')) as { padding_side?: unknown };
-  return content.padding_side === 'left' ? 'left' : 'right';
+  let content: { readonly padding_side?: unknown } | null;
+  try {
+    content = JSON.parse(readFileSync(path, 'utf8')) as typeof content;
+  } catch (error) {
+    throw new TensorloomError('BAD_FILE', `${path} is not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  return content?.padding_side === 'left' ? 'left' : 'right';
 }
 
 export async function tokenizeSource(
