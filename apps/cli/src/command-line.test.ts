@@ -17,6 +17,16 @@ afterAll(() => {
 
 describe('a mistake on the command line is told by name, before anything else, with exit code 2', () => {
   test.each<[string[], RegExp]>([
+    [
+      ['train', '--acumulate=16'],
+      /^error: unknown option '--acumulate=16'\n\(Did you mean '--accumulate'\?\)\n\(add --help/,
+    ],
+    [
+      ['train', '--acumulate', '16'],
+      /^error: unknown option '--acumulate'\n\(Did you mean '--accumulate'\?\)\n\(add --help/,
+    ],
+    [['tran'], /^error: unknown command 'tran'\n\(Did you mean 'train'\?\)\n\(add --help/],
+    [['--hlep'], /^error: unknown option '--hlep'\n\(Did you mean '--help'\?\)\n/],
     [['train', '--lr=-1'], /--lr: -1 in the command line is not valid/],
     [['train', '--micro-batch-size', '0'], /--micro-batch-size: 0/],
     [['train', '--schedule=linaer'], /'linaer'[^]*Did you mean 'linear'/],

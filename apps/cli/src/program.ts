@@ -16,6 +16,7 @@ function createProgram(): Command {
     .description('Trains and evaluates language models in Node.js.')
     .exitOverride()
     .helpCommand(false)
+    .showSuggestionAfterError(false)
     .showHelpAfterError('(add --help for all options)')
     .addHelpText(
       'after',
@@ -28,20 +29,21 @@ function createProgram(): Command {
   registerPrepareCommand(program);
   registerVerifyCommand(program);
   registerDoctorCommand(program);
-  for (const command of program.commands)
-    command.configureOutput({ outputError: (text, write) => write(text + missingSuggestion(text, command)) });
+  for (const command of [program, ...program.commands])
+    command.configureOutput({ outputError: (text, write) => write(text + suggestion(text, command)) });
   return program;
 }
 
-/** Commander looks for the nearest flag only where the value is apart (`--acumulate 16`); this is for `--acumulate=16`. */
-function missingSuggestion(text: string, command: Command): string {
-  const flag = /^error: unknown option '(--[^'=]+)=/.exec(text)?.[1];
-  if (flag === undefined) return '';
-  const suggestion = suggest(
-    flag,
-    command.options.map(({ long }) => long ?? ''),
-  );
-  return suggestion === '' ? '' : `(${suggestion.trim()})\n`;
+/** The nearest flag or command. Not commander's own, which compares `--acumulate=16` with its value. */
+function suggestion(text: string, command: Command): string {
+  const [, kind, given] = /^error: unknown (option|command) '([^'=]+)/.exec(text) ?? [];
+  if (given === undefined) return '';
+  const known =
+    kind === 'option'
+      ? [...command.options.map(({ long }) => long ?? ''), '--help']
+      : command.commands.map((subcommand) => subcommand.name());
+  const nearest = suggest(given, known);
+  return nearest === '' ? '' : `(${nearest.trim()})\n`;
 }
 
 /** Runs the command line and returns the exit code. Never throws. */
