@@ -88,6 +88,9 @@ describe('precedence', () => {
       accumulate: 16,
       lr: 5e-5,
     });
+    const own = withFlags({ data: 'jsonl', dataPath: 'x.jsonl' });
+    expect(own.recipe).toMatch(/^your own data, .* not tuned on yours$/);
+    expect(own.config).toMatchObject({ model: 'bloom-tiny', maxLength: 64, lr: 2e-3 });
     expect(withFlags({ model: folder }).recipe).toMatch(/pretrained/);
   });
 

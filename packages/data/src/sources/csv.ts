@@ -16,7 +16,7 @@ export async function* readCsv(file: string, fields: FieldNames): AsyncGenerator
           throw badRow(
             file,
             1,
-            `no column '${field}' in the header: ${header.join(', ')}. Name the columns with textField and labelField.`,
+            `no column '${field}' in the header: ${header.join(', ')}. Name the columns of text and label (--text-field and --label-field; textField and labelField in code).`,
           );
       return header;
     },

@@ -86,7 +86,12 @@ describe('jsonl', () => {
   it.each([
     ['broken JSON', '{"text": "a", "label": 1}\n{"text": "b", "label": \n', {}, /mine\.jsonl:2: not JSON/],
     ['no object', '{"text": "a", "label": 1}\n\n[1]\n', {}, /mine\.jsonl:3: not a JSON object/],
-    ['no text', '{"txt": "a", "label": 1}', {}, /mine\.jsonl:1: no field 'text'.*It has txt, label.*textField/],
+    [
+      'no text',
+      '{"txt": "a", "label": 1}',
+      {},
+      /mine\.jsonl:1: no field 'text'.*It has txt, label.*--text-field; textField in code/,
+    ],
     ['no label', '{"text": "a"}', {}, /mine\.jsonl:1: no field 'label'/],
     ['a text that is none', '{"text": 5, "label": 1}', {}, /mine\.jsonl:1: the field 'text' is a number/],
     ['a label that is none', '{"text": "a", "label": [1]}', {}, /mine\.jsonl:1: the field 'label' is a list/],
@@ -171,7 +176,11 @@ describe('csv', () => {
   });
 
   it.each([
-    ['a missing column', 'txt,label\na,1\n', /mine\.csv:1: no column 'text' in the header: txt, label/],
+    [
+      'a missing column',
+      'txt,label\na,1\n',
+      /mine\.csv:1: no column 'text' in the header: txt, label.*--text-field and --label-field; textField/,
+    ],
     ['a row with too many fields', 'text,label\na,1\nb,2,3\n', /mine\.csv:3: /],
     ['an open quote', 'text,label\na,1\n"b,2\n', /mine\.csv:\d: .*[Qq]uote/],
     ['an empty label', 'text,label\na,1\nb,\n', /mine\.csv:3: no field 'label'/],

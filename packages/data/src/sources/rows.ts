@@ -24,11 +24,19 @@ export function toRow(record: Readonly<Record<string, unknown>>, fields: FieldNa
   const label = record[fields.label];
   const have = `It has ${Object.keys(record).join(', ') || 'no fields'}.`;
   if (text === undefined || text === null)
-    throw badRow(file, line, `no field '${fields.text}' (the text). ${have} Name the field with textField.`);
+    throw badRow(
+      file,
+      line,
+      `no field '${fields.text}' (the text). ${have} Name the field (--text-field; textField in code).`,
+    );
   if (typeof text !== 'string')
     throw badRow(file, line, `the field '${fields.text}' is ${describe(text)}; expected a string.`);
   if (label === undefined || label === null || label === '')
-    throw badRow(file, line, `no field '${fields.label}' (the label). ${have} Name the field with labelField.`);
+    throw badRow(
+      file,
+      line,
+      `no field '${fields.label}' (the label). ${have} Name the field (--label-field; labelField in code).`,
+    );
   if (typeof label !== 'string' && typeof label !== 'number' && typeof label !== 'boolean')
     throw badRow(file, line, `the field '${fields.label}' is ${describe(label)}; expected a string or a number.`);
   return { text, label: String(label), file, line };
