@@ -76,6 +76,7 @@ export {
   type ByteSink,
   type WrittenFile,
 } from './checkpoints/atomic-write.ts';
+export { makeFolders } from './checkpoints/make-folders.ts';
 export { claimPartialFile, returnPartialFile } from './checkpoints/partial-file.ts';
 export type { CheckpointContent, CheckpointIO, OpenedCheckpoint } from './checkpoints/checkpoint-io.ts';
 export { completeCheckpoints, newestCompleteCheckpoint, pruneCheckpoints } from './checkpoints/retention.ts';

@@ -1,7 +1,7 @@
 /** Makes the folder of a new run, and writes its options. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { writeFileAtomically } from '@tensorloom/core';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeFolders, writeFileAtomically } from '@tensorloom/core';
 import { stringify } from 'yaml';
 import { namedOptions, type ResolvedConfig } from '../config/resolve.ts';
 import { UsageError } from '../errors.ts';
@@ -19,7 +19,7 @@ export async function createRunFolder(resolved: ResolvedConfig, started: Date): 
       `${folder.path} exists already. Go on with it by --resume=${folder.path}, or choose another --run-name.`,
     );
   try {
-    makeFolders(resolve(folder.checkpoints));
+    makeFolders(folder.checkpoints);
     await writeConfig(folder, resolved);
   } catch (error) {
     throw new UsageError(
@@ -42,13 +42,6 @@ export function discardAtExit(folder: RunFolder): () => void {
   const discard = (): void => rmSync(folder.path, { recursive: true, force: true });
   process.once('exit', discard);
   return () => void process.off('exit', discard);
-}
-
-/** Not `recursive: true`, by which Node.js 20 never returns where the system refuses with ENOENT, as /proc does. */
-function makeFolders(path: string): void {
-  if (existsSync(path)) return;
-  makeFolders(dirname(path));
-  mkdirSync(path);
 }
 
 function isEmptyFolder(path: string): boolean {

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { TensorloomError } from '../errors.ts';
+import { makeFolders } from './make-folders.ts';
 
 /** Receives a file's bytes in order. */
 export type ByteSink = (chunk: Uint8Array) => Promise<void>;
@@ -30,7 +31,7 @@ export async function writeFileAtomically(
   const target = resolve(path);
   const temporary = join(dirname(target), temporaryName(basename(target)));
   return explained(target, async () => {
-    await mkdir(dirname(target), { recursive: true });
+    makeFolders(dirname(target));
     try {
       const written = await writeSynced(temporary, content);
       await rename(temporary, target);
@@ -82,7 +83,7 @@ export async function writeFolderAtomically(
   const parent = dirname(target);
   const temporary = join(parent, temporaryName(basename(target)));
   await explained(target, async () => {
-    await mkdir(parent, { recursive: true });
+    makeFolders(parent);
     await recoverFolder(target);
     try {
       await mkdir(temporary);

@@ -2,7 +2,6 @@
 import {
   appendFileSync,
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -11,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolders } from '../checkpoints/make-folders.ts';
 import { TensorloomError } from '../errors.ts';
 import type { JsonObject } from '../stateful.ts';
 import type { Logger } from './logger.ts';
@@ -57,7 +57,7 @@ export class CsvLogger implements Logger {
     this.#stepColumn = options.stepColumn ?? 'step';
     this.#columns = [this.#stepColumn];
     try {
-      mkdirSync(this.folder, { recursive: true });
+      makeFolders(this.folder);
       if (existsSync(this.#path)) this.#continue(options.resumeAtStep ?? Infinity);
     } catch (error) {
       if (error instanceof TensorloomError) throw error;

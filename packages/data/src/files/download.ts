@@ -1,9 +1,9 @@
 /** Downloads one file: goes on where a cut connection stopped, checks size and MD5, and says what to do without a network. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { claimPartialFile, returnPartialFile, TensorloomError } from '@tensorloom/core';
+import { claimPartialFile, makeFolders, returnPartialFile, TensorloomError } from '@tensorloom/core';
 import { reasonOf } from './reason.ts';
 
 /** Options of `downloadFile`. */
@@ -39,7 +39,11 @@ class Unreachable extends Error {}
 export async function downloadFile(options: DownloadOptions): Promise<void> {
   const { path } = options;
   if (await sizeOf(path)) return;
-  await mkdir(dirname(path), { recursive: true }).catch(ioError(`Cannot make the folder ${dirname(path)}`));
+  try {
+    makeFolders(dirname(path));
+  } catch (error) {
+    ioError(`Cannot make the folder ${dirname(path)}`)(error);
+  }
   const shared = `${path}.part`;
   const part = await claimPartialFile(shared).catch(ioError(`Cannot write ${path}`));
   try {

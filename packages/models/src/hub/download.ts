@@ -1,10 +1,10 @@
 /** One file of a hub model into the cache: resumed where an earlier try stopped, checked by its hash, then put in place. */
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, statSync } from 'node:fs';
 import { copyFile, open, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { downloadFile, type ListFileEntry } from '@huggingface/hub';
-import { claimPartialFile, returnPartialFile, TensorloomError } from '@tensorloom/core';
+import { claimPartialFile, makeFolders, returnPartialFile, TensorloomError } from '@tensorloom/core';
 
 /** How far the download of one file is. */
 export interface DownloadProgress {
@@ -26,7 +26,7 @@ export interface FileToDownload {
 
 /**
  * Downloads a file unless it is there, to blobs/HASH with a link from snapshots/COMMIT (huggingface_hub's layout).
- * @throws TensorloomError `BAD_FILE` if what arrived has another hash; a TypeError of fetch where the network fails (the part that came is kept)
+ * @throws TensorloomError `BAD_FILE` if what arrived has another hash, `IO` if the cache cannot be written; a TypeError of fetch where the network fails (the part that came is kept)
  */
 export async function downloadToCache(
   file: FileToDownload,
@@ -42,8 +42,16 @@ export async function downloadToCache(
   const blob = join(repositoryFolder, 'blobs', hash);
   const pointer = join(repositoryFolder, 'snapshots', commit, entry.path);
   if (existsSync(pointer)) return;
-  mkdirSync(dirname(blob), { recursive: true });
-  mkdirSync(dirname(pointer), { recursive: true });
+  try {
+    makeFolders(dirname(blob));
+    makeFolders(dirname(pointer));
+  } catch (error) {
+    throw new TensorloomError(
+      'IO',
+      `Cannot make a folder in the hub's cache: ${(error as Error).message}. Set HF_HUB_CACHE to a folder that you can write to.`,
+      { cause: error },
+    );
+  }
   if (!existsSync(blob)) {
     const shared = `${blob}.incomplete`;
     const own = await claimPartialFile(shared);
