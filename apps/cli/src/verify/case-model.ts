@@ -64,22 +64,21 @@ export function buildModel(
   return model;
 }
 
-/** Forward and backward of one micro-batch with labels. */
-export async function runMicroBatch(
-  fabric: Fabric,
-  model: FabricModule<CaseModel>,
-  batch: CaseBatch,
-): Promise<{ loss: number; items: number }> {
+/**
+ * Forward and backward of one micro-batch with labels; gives its mean loss. The format divides each loss by the number of
+ * micro-batches in the window, whatever a micro-batch counts (tokens, rows): each is one item of the window.
+ */
+export async function runMicroBatch(fabric: Fabric, model: FabricModule<CaseModel>, batch: CaseBatch): Promise<number> {
   const { inputIds, attentionMask, labels } = batch;
   const inputs: BloomInputs = toDevice({ inputIds, attentionMask, ...(labels === undefined ? {} : { labels }) });
-  const { loss, items } = await fabric.backward(model, () => withLoss(model.forward(inputs)));
+  const { loss } = await fabric.backward(model, () => withLoss(model.forward(inputs)), { items: 1 });
   tf.dispose(Object.values(inputs));
-  return { loss, items };
+  return loss;
 }
 
-function withLoss({ loss, items }: ReturnType<CaseModel['forward']>): { loss: Scalar; items: number } {
-  if (loss === undefined || items === undefined) throw new TypeError('The model gave no loss for inputs with labels.');
-  return { loss, items };
+function withLoss({ loss }: ReturnType<CaseModel['forward']>): { loss: Scalar } {
+  if (loss === undefined) throw new TypeError('The model gave no loss for inputs with labels.');
+  return { loss };
 }
 
 /** An optimizer with the case's hyper-parameters; those it does not name are PyTorch's defaults. */

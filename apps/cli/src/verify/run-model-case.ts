@@ -46,7 +46,7 @@ async function runForward(read: ModelCase, batch: CaseBatch, device: VerifyDevic
   return comparisons;
 }
 
-/** The gradient of each parameter for micro-batch 0 (mean over its items); compared where the case has references. */
+/** The gradient of each parameter for micro-batch 0; compared where the case has references. */
 async function gradientsOf(
   read: ModelCase,
   batch: CaseBatch,
@@ -56,9 +56,9 @@ async function gradientsOf(
   // A window of two stays open after one micro-batch, so that its gradients can be looked at.
   const fabric = await launchFabric(device, 2);
   const model = await fabric.setupModule(buildModel(read.config, read.head, read.weights));
-  const { loss, items } = await runMicroBatch(fabric, model, batch);
+  const loss = await runMicroBatch(fabric, model, batch);
   const gradients = new Map(
-    [...model.namedParameters()].map(([name, parameter]) => [name, readGradient(parameter, items)]),
+    [...model.namedParameters()].map(([name, parameter]) => [name, readGradient(parameter, 1)]),
   );
   model.dispose();
   const expectedLoss = read.json.scalars['loss'];

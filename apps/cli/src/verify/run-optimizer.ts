@@ -29,16 +29,11 @@ export async function runOptimizerSection(
   const losses: number[] = [];
   const norms: number[] = [];
   const smallest = new SmallestGradients();
-  let windowItems = 0;
   for (const [index, batch] of batches.slice(0, steps * accumulate).entries()) {
-    const { loss, items } = await runMicroBatch(fabric, model, batch);
-    losses.push(loss);
-    windowItems += items;
+    losses.push(await runMicroBatch(fabric, model, batch));
     // Only Adam's steps are as large for a small gradient as for a large one.
-    if ((index + 1) % accumulate === 0) {
-      if (section.algorithm !== 'sgd') smallest.add(model.namedParameters(), windowItems);
-      windowItems = 0;
-    }
+    if ((index + 1) % accumulate === 0 && section.algorithm !== 'sgd')
+      smallest.add(model.namedParameters(), accumulate);
     if (await fabric.step(optimizer, clip)) norms.push(fabric.lastStep?.gradientNorm ?? NaN);
   }
   const result = [

@@ -38,7 +38,7 @@ export async function runTrainRunCase(
   const losses: number[] = [];
   for await (const batch of loader(read.training, json.micro_batch, read.padId)) {
     if (losses.length === json.losses.length) break;
-    const { loss } = await runMicroBatch(fabric, model, batch);
+    const loss = await runMicroBatch(fabric, model, batch);
     await fabric.step(optimizer, {
       ...(json.optimizer.max_norm === undefined ? {} : { clipNorm: json.optimizer.max_norm }),
       ...(json.optimizer.max_value === undefined ? {} : { clipValue: json.optimizer.max_value }),
