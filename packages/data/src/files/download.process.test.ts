@@ -176,6 +176,10 @@ describe('downloadFile', () => {
     await mkdir(base, { recursive: true });
     await writeFile(join(base, 'file'), '');
     await expect(downloadFile(options(url, { path: join(base, 'file', 'x') }))).rejects.toMatchObject({ code: 'IO' });
+    await expect(downloadFile(options(url, { path: join(base, 'file', 'folder', 'x') }))).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining('Set TENSORLOOM_CACHE to a folder that you can write to.') as string,
+    });
   });
 
   it('does not ask again for a file that is not there', async () => {

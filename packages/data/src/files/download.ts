@@ -42,7 +42,11 @@ export async function downloadFile(options: DownloadOptions): Promise<void> {
   try {
     makeFolders(dirname(path));
   } catch (error) {
-    ioError(`Cannot make the folder ${dirname(path)}`)(error);
+    throw new TensorloomError(
+      'IO',
+      `Cannot make the folder ${dirname(path)}: ${reasonOf(error)}. Set TENSORLOOM_CACHE to a folder that you can write to.`,
+      { cause: error },
+    );
   }
   const shared = `${path}.part`;
   const part = await claimPartialFile(shared).catch(ioError(`Cannot write ${path}`));

@@ -71,6 +71,16 @@ describe('resolveModel, with a hub', () => {
     expect(progress.at(-1)).toBe(weights.length);
   });
 
+  it('a cache that cannot be written to is no matter of the network', async () => {
+    await start();
+    writeFileSync(join(folder, 'file'), '');
+    const resolving = resolveModel('owner/model', { ...options, cacheFolder: join(folder, 'file', 'hub') });
+    await expect(resolving).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringMatching(/ENOTDIR.*Set HF_HUB_CACHE to a folder that you can write to/) as string,
+    });
+  });
+
   it('does not download again, and works from the cache when the hub is gone', async () => {
     await start();
     const first = await resolveModel('owner/model', options);
