@@ -1,26 +1,34 @@
 /** What the JSON files of reference cases must look like. */
 import { z } from 'zod';
+import { withNeutralExtras } from './hyper-parameters.ts';
 
 const size = z.int().positive();
 const rate = z.number().positive();
 
-/** Hyper-parameters of one optimizer run; names and defaults are PyTorch's. */
-export const optimizerRunSchema = z.strictObject({
-  /** Which algorithm; when absent the tag itself must be one. */
-  optimizer: z.enum(['adam', 'adamw', 'sgd']).optional(),
+/** Hyper-parameters; names and defaults are PyTorch's. */
+const hyperParameters = {
   lr: rate,
   betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).optional(),
   eps: z.number().min(0).optional(),
   weight_decay: z.number().min(0).optional(),
+  /** Whether the decay is AdamW's; must say what the algorithm does. */
+  decoupled_weight_decay: z.boolean().optional(),
   momentum: z.number().min(0).optional(),
   dampening: z.number().optional(),
   nesterov: z.boolean().optional(),
-  /** Micro-batches in each step's window (default 1). */
-  micro_batches_per_step: size.optional(),
   /** Gradients are clipped to this global norm. */
   max_norm: rate.optional(),
   /** Gradients are clipped to this absolute value. */
   max_value: rate.optional(),
+};
+
+/** One optimizer run of a model case. */
+export const optimizerRunSchema = withNeutralExtras({
+  ...hyperParameters,
+  /** Which algorithm; when absent the tag itself must be one. */
+  optimizer: z.enum(['adam', 'adamw', 'sgd']).optional(),
+  /** Micro-batches in each step's window (default 1). */
+  micro_batches_per_step: size.optional(),
   /** Number of steps, where the losses do not tell. */
   steps: size.optional(),
 });
@@ -30,7 +38,8 @@ export type OptimizerRun = z.infer<typeof optimizerRunSchema>;
 const jsonConfigSchema = z.record(z.string(), z.json());
 export type JsonConfig = z.infer<typeof jsonConfigSchema>;
 
-const scalarsSchema = z.record(z.string(), z.union([z.number(), z.array(z.number())]));
+/** Those that belong to an optimizer run must be numbers; of others nothing is asked. */
+const scalarsSchema = z.record(z.string(), z.json());
 
 /** `NAME.json` of a model case: forward, gradients and optimizer runs. */
 export const modelCaseSchema = z.looseObject({
@@ -46,9 +55,7 @@ export type ModelCaseJson = z.infer<typeof modelCaseSchema>;
 /** `NAME.json` of a fine-tuning run on given reviews in a given order. */
 export const trainRunSchema = z.looseObject({
   config: jsonConfigSchema,
-  optimizer: optimizerRunSchema.omit({ optimizer: true, micro_batches_per_step: true, steps: true }).extend({
-    name: z.enum(['adam', 'adamw', 'sgd']),
-  }),
+  optimizer: withNeutralExtras({ ...hyperParameters, name: z.enum(['adam', 'adamw', 'sgd']) }),
   /** Reviews in a micro-batch. */
   micro_batch: size,
   /** Micro-batches in each step's window. */

@@ -50,7 +50,15 @@ describe('a malformed case names the file and the key', () => {
     [
       'an unknown hyper-parameter',
       (json) => ({ ...json, optimizers: { ...json['optimizers'], adam: { lr: 1e-3, amsgrad: true } } }),
-      /optimizers\.adam: .*amsgrad/,
+      /optimizers\.adam\.amsgrad: true would change the result/,
+    ],
+    [
+      'a weight decay of another kind',
+      (json) => ({
+        ...json,
+        optimizers: { ...json['optimizers'], adam: { lr: 1e-3, weight_decay: 0.1, decoupled_weight_decay: true } },
+      }),
+      /optimizers\.adam\.decoupled_weight_decay: true would change/,
     ],
     [
       'a hyper-parameter of another algorithm',

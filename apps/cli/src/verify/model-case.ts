@@ -3,6 +3,7 @@ import type { StoredTensor } from '@tensorloom/core';
 import type { BloomConfig } from '@tensorloom/models';
 import { badCase, parseWith } from './case-error.ts';
 import { modelCaseSchema, type ModelCaseJson, type OptimizerRun } from './case-schema.ts';
+import { decayProblem } from './hyper-parameters.ts';
 import { readCaseConfig, readWeights } from './case-weights.ts';
 import { TensorFile } from './tensor-file.ts';
 
@@ -141,6 +142,8 @@ function readSection(
     : (['momentum', 'dampening', 'nesterov'] as const))
     if (options[name] !== undefined && options[name] !== 0 && options[name] !== false)
       throw badCase(jsonFile, `optimizers.${tag}.${name}`, `not a hyper-parameter of ${algorithm}`);
+  const decay = decayProblem(algorithm, options);
+  if (decay !== undefined) throw badCase(jsonFile, `optimizers.${tag}.decoupled_weight_decay`, decay);
   const losses = list(json, jsonFile, `${tag}_losses`);
   const norms = list(json, jsonFile, `${tag}_norms`);
   if (losses === undefined && norms === undefined && tensors.group(tag).size === 0) return [];
@@ -172,7 +175,8 @@ function readSection(
 function list(json: ModelCaseJson, jsonFile: string, key: string): number[] | undefined {
   const value = json.scalars[key];
   if (value === undefined) return undefined;
-  if (!Array.isArray(value)) throw badCase(jsonFile, `scalars.${key}`, 'expected a list of numbers');
+  if (!Array.isArray(value) || !value.every((each) => typeof each === 'number'))
+    throw badCase(jsonFile, `scalars.${key}`, 'expected a list of numbers');
   return value;
 }
 

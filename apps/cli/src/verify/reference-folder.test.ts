@@ -108,3 +108,19 @@ it('a case says what of it is not compared with anything', () => {
     expect.stringContaining('scalars.accuracy'),
   ]);
 });
+
+it('a case may say more than is compared, as long as it changes nothing', () => {
+  const folder = copyCases(BLOOM_CASES, ['tiny']);
+  const neutral = { amsgrad: false, maximize: false, foreach: null, fused: true, capturable: false };
+  const more = { differentiable: false, decoupled_weight_decay: false, max_norm: null, initial_lr: 1e-3 };
+  editJson(join(folder, 'tiny.json'), (json) => ({
+    ...json,
+    config: { ...json['config'], model_type: 'bloom', unheard_of: { a: [1] } },
+    optimizers: { ...json['optimizers'], adam: { lr: 1e-3, ...neutral, ...more } },
+    scalars: { ...json['scalars'], remark: 'made on a Tuesday', nothing: null },
+    made_with: { python: [3, 12], note: null },
+    unheard_of: true,
+  }));
+  const [only] = read(folder);
+  expect(only?.kind === 'model' && only.optimizers.map(({ tag }) => tag)).toContain('adam');
+});

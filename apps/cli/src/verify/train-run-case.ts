@@ -4,6 +4,7 @@ import type { BloomConfig } from '@tensorloom/models';
 import { badCase, parseWith } from './case-error.ts';
 import { trainRunSchema, type TrainRunJson } from './case-schema.ts';
 import { DEFAULT_PAD_ID, readCaseConfig, readWeights } from './case-weights.ts';
+import { decayProblem } from './hyper-parameters.ts';
 import { TensorFile } from './tensor-file.ts';
 
 /** Tokenized reviews, cut but not padded. */
@@ -29,6 +30,8 @@ export interface TrainRunCase {
 /** @throws TensorloomError `BAD_FILE` naming the file and the key */
 export function readTrainRunCase(name: string, jsonFile: string, value: unknown, tensorsFile: string): TrainRunCase {
   const json = parseWith(jsonFile, trainRunSchema, value);
+  const decay = decayProblem(json.optimizer.name, json.optimizer);
+  if (decay !== undefined) throw badCase(jsonFile, 'optimizer.decoupled_weight_decay', decay);
   const tensors = new TensorFile(tensorsFile);
   try {
     const config = readCaseConfig(jsonFile, json.config, tensors);
