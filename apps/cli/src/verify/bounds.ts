@@ -14,10 +14,13 @@ export const GRADIENT_NOISE = 1e-7;
  * Parameters after an optimizer run, where the gradient is larger than `MOVING_GRADIENT`: the reference gradient of
  * micro-batch 0 and, for Adam and AdamW, that of every step of the run. (A window's gradients can cancel out to 1e-8 where
  * those of its micro-batches are 1e-2, and what is left is rounding noise, which Adam turns into a step of its full
- * size. References hold no gradients of later steps, so that these are our own.)
+ * size. References hold no gradients of later steps, so that these are our own,
+ * which may excuse only a few elements: `OWN_EXCUSES`.)
  */
 export const PARAMETER_ABSOLUTE = 2e-5;
 export const MOVING_GRADIENT = 1e-6;
+/** Our own gradients may excuse so many elements of a tensor, or that share of them if it is more. */
+export const OWN_EXCUSES = { elements: 2, share: 1e-3 } as const;
 /** Losses. */
 export const LOSS_ABSOLUTE = 1e-5;
 /** No result can be closer than this many units in the last place of float32 (matters for losses above 20). */

@@ -1,9 +1,10 @@
 /** One optimizer run of a model case: steps of accumulated micro-batches, then the parameters. */
-import { lossBound, MOVING_GRADIENT, normBound, PARAMETER_ABSOLUTE, stillParameterBound } from './bounds.ts';
+import { lossBound, normBound, PARAMETER_ABSOLUTE, stillParameterBound } from './bounds.ts';
 import type { CaseBatch } from './case-batches.ts';
 import { buildModel, buildOptimizer, launchFabric, runMicroBatch, type VerifyDevice } from './case-model.ts';
 import { Comparison } from './comparison.ts';
 import { SmallestGradients } from './gradients.ts';
+import { strictElements } from './parameter-bounds.ts';
 import type { ModelCase, OptimizerSection } from './model-case.ts';
 
 /**
@@ -85,8 +86,8 @@ function compareParameters(
     const expected = tensor.read().data;
     const actual = parameters.get(name) ?? [];
     const gradient = references.get(name)?.read().data ?? gradients.get(name) ?? new Float32Array(expected.length);
-    const moves = (index: number): boolean =>
-      Math.abs(gradient[index] as number) > MOVING_GRADIENT && smallest.of(name, index) > MOVING_GRADIENT;
+    const smallestOwn = (index: number): number => smallest.of(name, index);
+    const moves = strictElements({ actual, expected, referenceGradient: gradient, smallestOwn });
     moving.tensor(`${tag}/${name}`, actual, expected, (index) => (moves(index) ? PARAMETER_ABSOLUTE : undefined));
     still.tensor(`${tag}/${name}`, actual, expected, (index) => (moves(index) ? undefined : stillBound));
   }
