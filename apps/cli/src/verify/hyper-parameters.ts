@@ -13,21 +13,20 @@ export function withNeutralExtras<S extends z.ZodRawShape>(shape: S): z.ZodType<
   return z.preprocess((value, context) => {
     if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
     const given: Record<string, unknown> = { ...value };
-    for (const [key, setting] of Object.entries(given)) {
-      const neutral =
-        setting === null ||
-        (!known.has(key) &&
-          (setting === false || WITHOUT_EFFECT.has(key) || (key === 'initial_lr' && setting === given['lr'])));
-      if (!neutral && !known.has(key))
+    const neutral = (key: string, setting: unknown): boolean =>
+      setting === null ||
+      setting === false ||
+      WITHOUT_EFFECT.has(key) ||
+      (key === 'initial_lr' && setting === given['lr']);
+    for (const [key, setting] of Object.entries(given))
+      if (!known.has(key) && !neutral(key, setting))
         context.addIssue({
           code: 'custom',
           path: [key],
           message: `${JSON.stringify(setting)} would change the result, and is not supported`,
         });
-      if (neutral || !known.has(key)) delete given[key];
-    }
-    return given;
-  }, z.object(shape)) as unknown as z.ZodType<z.infer<z.ZodObject<S>>>;
+    return Object.fromEntries(Object.entries(given).filter(([key, setting]) => known.has(key) && setting !== null));
+  }, z.object(shape));
 }
 
 /** What `decoupled_weight_decay` contradicts, or nothing: Adam and SGD decay through the gradient, AdamW does not. */
