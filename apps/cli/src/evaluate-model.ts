@@ -2,7 +2,7 @@
 import { TensorloomError } from '@tensorloom/core';
 import { resolveConfig } from './config/resolve.ts';
 import type { PartialRunConfig } from './config/schema.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, refuseNonFiniteLogits } from './evaluate.ts';
 import { formatAccuracy, formatCount } from './run/format.ts';
 import { createProgress } from './run/progress.ts';
 import { Signals } from './run/signals.ts';
@@ -40,6 +40,7 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   const started = performance.now();
   const onBatch = (done: number): void => progress.counting(`evaluating ${request.part}`, done, part.length);
   const result = await evaluate(trained.model, batches, { onBatch });
+  refuseNonFiniteLogits(result);
   const seconds = (performance.now() - started) / 1000;
   progress.stop();
   process.stdout.write(

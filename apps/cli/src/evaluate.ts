@@ -1,5 +1,5 @@
 /** Accuracy over one part of a data set, with exact counts. Nothing is recorded for gradients. */
-import { tf, type OnDevice, type Tensor } from '@tensorloom/core';
+import { TensorloomError, tf, type OnDevice, type Tensor } from '@tensorloom/core';
 import type { TextBatch } from '@tensorloom/data';
 import type { BloomForSequenceClassification } from '@tensorloom/models';
 
@@ -10,6 +10,8 @@ export interface EvaluationResult {
   readonly total: number;
   /** correct / total; NaN for an empty part */
   readonly accuracy: number;
+  /** Whether all logits were. */
+  readonly finite: boolean;
 }
 
 export interface EvaluateOptions {
@@ -39,9 +41,11 @@ export async function evaluate(
   model.eval();
   let correct = 0;
   let total = 0;
+  let finite = true;
   try {
     for await (const batch of batches) {
       const { logits } = model.forward({ inputIds: batch.inputIds, attentionMask: batch.attentionMask });
+      finite &&= (await logits.data()).every(Number.isFinite);
       correct += await countCorrect(logits, batch.labels);
       logits.dispose();
       total += batch.items;
@@ -52,7 +56,16 @@ export async function evaluate(
   } finally {
     model.train(wasTraining);
   }
-  return { correct, total, accuracy: correct / total };
+  return { correct, total, accuracy: correct / total, finite };
+}
+
+/** @throws TensorloomError `NON_FINITE` if a logit was not finite: such a model predicts nothing, whatever its accuracy */
+export function refuseNonFiniteLogits({ finite }: EvaluationResult): void {
+  if (!finite)
+    throw new TensorloomError(
+      'NON_FINITE',
+      'The model gives logits that are NaN or infinite: its weights are spoiled. If a training run made them so, lower --lr, set --clip-norm or raise --warmup-steps.',
+    );
 }
 
 /** How many rows of `logits` [batch, labels] have their largest value at the label [batch]. */

@@ -9,7 +9,7 @@ import {
 } from '@tensorloom/core';
 import { namedOptions, type ResolvedConfig } from './config/resolve.ts';
 import { flagName, optionKeys } from './config/schema.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, refuseNonFiniteLogits } from './evaluate.ts';
 import { exitCodes } from './exit-codes.ts';
 import { checkpointName, microBatchesOf, newestWholeCheckpoint } from './run/checkpoints.ts';
 import { createRunFolder, discardAtExit, writeConfig } from './run/create-run-folder.ts';
@@ -128,6 +128,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
         ? latest
         : await evaluate(model, validationBatches, { onBatch: observer.evaluating('validation') });
     const test = await evaluate(model, testBatches, { onBatch: observer.evaluating('test') });
+    refuseNonFiniteLogits(test);
     progress.stop();
     await saveFinalModel(folder.model, prepared);
     const summary = summarize({

@@ -90,6 +90,13 @@ describe('train', { timeout: timeoutMs }, () => {
     expect(code).toBe(1);
   });
 
+  test('whose only step ruins the weights has failed too', async () => {
+    const { code, stderr } = await runs.train('ruined', '--lr=1e30', '--warmup-steps=0', '--max-steps=1');
+    expect(stderr).toMatch(/error: The model gives logits that are NaN or infinite[^]*--lr/);
+    expect(code).toBe(1);
+    expect(readdirSync(runs.path('ruined'))).not.toContain('model');
+  });
+
   test('whose last steps were skipped has failed, however few they are, and leaves no model', async () => {
     const { code, stderr } = await runs.train(
       'spoiled',

@@ -39,8 +39,8 @@ interface EvaluationCount {
 
 export function summarize(run: {
   readonly state: TrainingState;
-  readonly validation: EvaluationResult;
-  readonly test: EvaluationResult;
+  readonly validation: Omit<EvaluationResult, 'finite'>;
+  readonly test: Omit<EvaluationResult, 'finite'>;
   readonly elapsedSeconds: number;
   readonly peakMemoryBytes: number;
   readonly parameterCount: number;
