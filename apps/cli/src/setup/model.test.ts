@@ -10,7 +10,9 @@ import { launchInferenceFabric } from './fabric.ts';
 import { createClassifier } from './model.ts';
 
 const parent = mkdtempSync(join(tmpdir(), 'tensorloom-setup-'));
-beforeAll(async () => void (await launchInferenceFabric({ accelerator: 'cpu' })));
+beforeAll(async () => {
+  await launchInferenceFabric({ accelerator: 'cpu' });
+});
 afterAll(() => rmSync(parent, { recursive: true, force: true }));
 
 const tokenizer = { vocabSize: 40 } as Tokenizer;

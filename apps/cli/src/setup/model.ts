@@ -82,7 +82,7 @@ export function createClassifier(
         ? `initialized afresh: ${initialized}; the model in ${located.folder} tells apart [${stored.labelNames.join(', ')}], the data has [${labelNames.join(', ')}]`
         : `initialized afresh, not in ${located.folder}: ${initialized}`,
     );
-  else if (head !== 'as it is') {
+  else if (typeof head !== 'string') {
     model.score.weight.assign(tf.tidy(() => tf.gather(model.score.weight.value, [...head])));
     progress.line(`label order of ${located.folder} changed to that of the data: ${labelNames.join(', ')}`);
   }

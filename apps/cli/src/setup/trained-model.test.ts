@@ -9,7 +9,9 @@ import { launchInferenceFabric } from './fabric.ts';
 import { openTrainedModel } from './trained-model.ts';
 
 const parent = mkdtempSync(join(tmpdir(), 'tensorloom-trained-'));
-beforeAll(async () => void (await launchInferenceFabric({ accelerator: 'cpu' })));
+beforeAll(async () => {
+  await launchInferenceFabric({ accelerator: 'cpu' });
+});
 afterAll(() => rmSync(parent, { recursive: true, force: true }));
 
 const small = { vocab_size: 40, hidden_size: 16, n_layer: 1, n_head: 2 };
