@@ -15,6 +15,14 @@ export type ErrorCode =
   | 'BAD_DATA'
   | 'NON_FINITE'
   | 'OFFLINE'
+  /** Ranks called different collectives. */
+  | 'COLLECTIVE_MISMATCH'
+  /** A rank died, was cut off, or gives no sign of life. */
+  | 'RANK_LOST'
+  /** Ranks did not come in time. */
+  | 'TIMEOUT'
+  /** Another rank ended the job. */
+  | 'ABORTED'
   | 'IO';
 
 /** An error that a user can act on: the command line prints its message without a stack trace. */

@@ -54,9 +54,31 @@ export {
 } from './precision/loss-scaler.ts';
 export { TruePrecision } from './precision/true.ts';
 export { MixedPrecision } from './precision/mixed.ts';
-export type { CollectiveArray, ProcessGroup, ReduceOp } from './distributed/process-group.ts';
+export {
+  BFloat16Bits,
+  bytesPerElement,
+  elementTypeOf,
+  failedWork,
+  finishedWork,
+  Float16Bits,
+  viewOf,
+  type ArrayOf,
+  type CollectiveArray,
+  type ElementType,
+  type ProcessGroup,
+  type ReduceOp,
+  type Work,
+} from './distributed/process-group.ts';
+export { processGroups, type ProcessGroupEntry, type ProcessGroupRequest } from './distributed/process-groups.ts';
+export { rankLauncher, registerRankLauncher, type LaunchRequest, type RankLauncher } from './distributed/launcher.ts';
 export { SingleProcessGroup } from './distributed/single-process-group.ts';
-export { SingleProcessEnvironment, type ClusterEnvironment } from './distributed/cluster-environment.ts';
+export {
+  clusterEnvironments,
+  detectClusterEnvironment,
+  SingleProcessEnvironment,
+  type ClusterEnvironment,
+  type ClusterEnvironmentEntry,
+} from './distributed/cluster-environment.ts';
 export {
   strategies,
   type BackwardRequest,

@@ -11,18 +11,32 @@ export type JsonObject = { [key: string]: Json };
 export interface StateDict {
   readonly tensors: Readonly<Record<string, Tensor>>;
   readonly values: JsonObject;
+  /** Names of those `tensors` that are this rank's rows only: all ranks' pieces, in the order of ranks, joined along the first axis are the whole. */
+  readonly shards?: ReadonlySet<string>;
+  /**
+   * `shared` (default): what is no shard is the same on all ranks, and rank zero's is stored. `rank`: tensors and values are each
+   * rank's own (random generators, open windows) and all are stored.
+   */
+  readonly scope?: 'shared' | 'rank';
 }
 
 /** A tensor in a file (or in memory) that is read only when asked for, so that a large model is never held twice. */
 export interface StoredTensor {
   readonly shape: readonly number[];
   read(): HostTensor;
+  /** Rows `from` to `to` (exclusive) along the first axis, without reading the rest. */
+  readRows(from: number, to: number): HostTensor;
 }
 
 /** A snapshot on its way back. */
 export interface StoredState {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   readonly values: JsonObject;
+  /**
+   * Where each rank stored its own (`StateDict.scope`): all of them, by rank. The fields above are this rank's then, or, in a world of
+   * another size, rank zero's.
+   */
+  readonly byRank?: readonly StoredState[];
 }
 
 /** Options of `loadStateDict`. */

@@ -6,7 +6,7 @@ import type { Module } from '../modules/module.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import type { Precision } from '../precision/precision.ts';
 import { Registry } from '../registry.ts';
-import type { Stateful } from '../stateful.ts';
+import type { Stateful, StoredState } from '../stateful.ts';
 
 /** What Fabric hands to a strategy at launch. */
 export interface StrategyContext {
@@ -52,6 +52,15 @@ export interface StepResult {
   readonly stepped: boolean;
   /** Global norm of the gradient (mean over items, unscaled) before clipping; undefined while the window is open. */
   readonly gradientNorm?: number;
+  /** Some rank asked to discard the window (`StepOptions.discard`): all ranks skip it. */
+  readonly discarded?: boolean;
+}
+
+/** What this rank holds, in bytes: for showing what a strategy saves. */
+export interface HeldBytes {
+  readonly parameters: number;
+  readonly gradients: number;
+  readonly optimizer: number;
 }
 
 /**
@@ -62,7 +71,8 @@ export interface Strategy extends Stateful {
   readonly name: string;
   /** Number of devices and nodes it was made for are checked here. @throws TensorloomError `CONFLICTING_OPTIONS` */
   setup(context: StrategyContext): void;
-  setupModule(module: Module): Module;
+  /** Places the module: rank zero's parameters go to all ranks, or each rank keeps its shard. */
+  setupModule(module: Module): Module | Promise<Module>;
   setupOptimizer(optimizer: Optimizer): Optimizer;
   /** Forward and backward of one micro-batch; adds into the window. The precision's autocast is active inside `compute`. */
   backward<T extends LossOutput>(module: Module, compute: () => T, request: BackwardRequest): T;
@@ -78,6 +88,19 @@ export interface Strategy extends Stateful {
   clipGradients(optimizer: Optimizer, options: ClipOptions): Promise<number>;
   /** Whether the next `step` will close the window. */
   readonly windowWillClose: boolean;
+
+  /**
+   * Strategies that communicate in forward: all ranks must run equally many forwards. A rank whose evaluation loader has ended calls
+   * this, which takes part in the others' communication until they have ended too. Absent where forwards are this rank's own.
+   */
+  joinEvaluation?(): Promise<void>;
+  /**
+   * Lets `write` see the whole module on rank zero, tensor by tensor, whatever each rank holds; on the other ranks it is not called.
+   * All ranks call it; if `write` fails, all of them fail. Absent where each rank holds the whole anyway.
+   */
+  withWholeModule?<T>(module: Module, write: (state: StoredState) => Promise<T>): Promise<T | undefined>;
+  /** Bytes held by what was set up with this strategy. */
+  heldBytes?(): HeldBytes;
 }
 
 /** Options that the user gives with the strategy's name; each factory validates its own and refuses unknown ones. */
