@@ -75,6 +75,52 @@ describe('optimizers', () => {
     disposeAll(optimizer);
   });
 
+  it('take other parameters in the place of theirs, also none, before there is state', () => {
+    const [table, bias] = parametersOf() as [Parameter, Parameter];
+    const [shard] = parametersOf().slice(1) as [Parameter];
+    const unused = parametersOf();
+    const optimizer = new SGD(
+      [
+        { parameters: [table], lr: 1 },
+        { parameters: [bias], lr: 0.5 },
+      ],
+      {},
+    );
+    shard.name = 'other';
+    bias.name = 'layer.bias';
+    expect(() => optimizer.replaceParameters(new Map([[table, bias]]))).toThrow(/same one/);
+    expect(optimizer.parameters).toEqual([table, bias]);
+    optimizer.replaceParameters(
+      new Map([
+        [table, null],
+        [bias, shard],
+        [unused[0] as Parameter, null],
+      ]),
+    );
+    expect(optimizer.groups.map(({ parameters, lr }) => [parameters, lr])).toEqual([
+      [[], 1],
+      [[shard], 0.5],
+    ]);
+    expect(shard.name).toBe('layer.bias');
+    shard.grad = tf.ones([4]);
+    optimizer.step();
+    expect(() => optimizer.replaceParameters(new Map([[shard, null]]))).toThrow(/has state/);
+    for (const parameter of [table, bias, shard, ...unused]) parameter.dispose();
+    optimizer.dispose();
+  });
+
+  it('refuse other parameters once there is state, and step with none', () => {
+    const parameters = parametersOf();
+    const optimizer = cases['adam']!(parameters);
+    runStep(optimizer, 0, false);
+    expect(() => optimizer.replaceParameters(new Map(parameters.map((p) => [p, null])))).toThrow(/has state/);
+    optimizer.dispose();
+    optimizer.replaceParameters(new Map(parameters.map((p) => [p, null])));
+    expect(() => optimizer.step()).not.toThrow();
+    expect(stored(optimizer.stateDict()).values['steps']).toEqual({});
+    for (const parameter of parameters) parameter.dispose();
+  });
+
   it("update in place through a backend's kernel AdamStep", () => {
     const calls: unknown[] = [];
     tf.registerKernel({

@@ -9,7 +9,8 @@ import { ParameterState } from './parameter-state.ts';
 
 /** Parameters that share hyper-parameters. */
 export interface ParameterGroup {
-  readonly parameters: readonly Parameter[];
+  /** Strategies that shard put each rank's shards here (`Optimizer.replaceParameters`). */
+  parameters: readonly Parameter[];
   lr: number;
   weightDecay: number;
 }
@@ -70,6 +71,35 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
   /** Learning rate of the first group. */
   get lr(): number {
     return this.groups[0]?.lr ?? 0;
+  }
+
+  /**
+   * Puts other parameters in the place of this optimizer's: shards, of which a rank may have none (`null`), so that the group, or the
+   * whole optimizer, may be left empty. Names are carried over; keys that are not this optimizer's are passed over.
+   * @throws TensorloomError `MISUSE` once a parameter has state, or if a parameter would come twice; nothing is changed then
+   */
+  replaceParameters(replacements: ReadonlyMap<Parameter, Parameter | null>): void {
+    if (this.#states.size > 0)
+      throw new TensorloomError(
+        'MISUSE',
+        'The parameters of an optimizer that has state (it has stepped, or its state was loaded) cannot be replaced. Set it up first.',
+      );
+    const next = this.groups.map(({ parameters }) =>
+      parameters.flatMap((parameter) => {
+        const replacement = replacements.get(parameter);
+        return replacement === undefined ? [parameter] : replacement === null ? [] : [replacement];
+      }),
+    );
+    const all = next.flat();
+    if (new Set(all).size !== all.length)
+      throw new TensorloomError('MISUSE', 'Two parameters of an optimizer cannot be replaced by the same one.');
+    // Names first: a nameless parameter goes by its place, which removing others would change.
+    for (const [place, parameter] of this.parameters.entries()) {
+      parameter.name ||= String(place);
+      const replacement = replacements.get(parameter);
+      if (replacement) replacement.name = parameter.name;
+    }
+    for (const [i, parameters] of next.entries()) (this.groups[i] as Group).parameters = parameters;
   }
 
   /** One update from the gradients as they are (`Fabric.step` has divided, unscaled and clipped them). Parameters without a gradient stay. */
