@@ -1,16 +1,15 @@
 /** `npm run bench:peers`: training speed of a BLOOM of bloom-560m's block shape, Tensorloom on tensorflow against PyTorch + transformers. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { makeBatches } from './batches.mjs';
 import { PeerProcess } from './peer-process.mjs';
+import { provideVenv, python } from './venv.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const python = path.join(here, '.venv/bin/python');
-
 const { values: options } = parseArgs({
   options: {
     vocabularies: { type: 'string', default: '8192,250880' },
@@ -27,15 +26,6 @@ const { values: options } = parseArgs({
   },
 });
 const listOf = (text) => text.split(',').map(Number);
-
-/** Makes the Python environment of the peer, once. */
-function provideVenv() {
-  if (existsSync(path.join(here, '.venv/complete'))) return;
-  console.log('installing PyTorch and transformers into tools/bench/.venv (several GB, a few minutes) …');
-  execFileSync('python3', ['-m', 'venv', path.join(here, '.venv')], { stdio: 'inherit' });
-  execFileSync(python, ['-m', 'pip', 'install', '-q', '-r', path.join(here, 'requirements.txt')], { stdio: 'inherit' });
-  writeFileSync(path.join(here, '.venv/complete'), '');
-}
 
 /** Both sides use the same number of threads, whatever their libraries' defaults. */
 function environment(threads) {
