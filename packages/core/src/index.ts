@@ -90,6 +90,7 @@ export {
   type StrategyEntry,
   type StrategyOptions,
 } from './strategies/strategy.ts';
+export { joinRows, storedInMemory } from './stored-tensor.ts';
 export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';
 export {
   writeFileAtomically,

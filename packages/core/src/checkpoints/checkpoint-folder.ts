@@ -133,15 +133,20 @@ function lazyTensors(path: string): Map<string, StoredTensor> {
   const header = openSafetensors(path);
   const names = [...header.tensors].map(([name, { shape }]) => [name, shape] as const);
   header.close();
-  const read = (name: string): HostTensor => {
+  const reading = (name: string, read: (tensor: StoredTensor) => HostTensor): HostTensor => {
     const file = openSafetensors(path);
     try {
-      return (file.tensors.get(name) as StoredTensor).read();
+      return read(file.tensors.get(name) as StoredTensor);
     } finally {
       file.close();
     }
   };
-  return new Map(names.map(([name, shape]) => [name, { shape, read: () => read(name) }]));
+  const lazy = (name: string, shape: readonly number[]): StoredTensor => ({
+    shape,
+    read: () => reading(name, (tensor) => tensor.read()),
+    readRows: (from, to) => reading(name, (tensor) => tensor.readRows(from, to)),
+  });
+  return new Map(names.map(([name, shape]) => [name, lazy(name, shape)]));
 }
 
 /** Of the canonical form: members in sorted order. */

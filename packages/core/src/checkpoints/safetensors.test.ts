@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { HostTensor } from '../host-tensor.ts';
 import { tf } from '../tensors.ts';
 import { openSafetensors, writeSafetensors } from './safetensors.ts';
-import { folder, newPath } from './safetensors.testing.ts';
+import { entry, file, folder, newPath } from './safetensors.testing.ts';
 
 describe('writing', () => {
   it('round-trips tensors and metadata to the last bit', async () => {
@@ -104,5 +104,44 @@ describe('writing', () => {
       ),
       { numRuns: 30 },
     );
+  });
+});
+
+describe('reading rows', () => {
+  it('gives those of any range, of every width of element, without touching the rest', async () => {
+    const path = newPath();
+    const floats = Float32Array.from({ length: 15 }, (_, i) => i / 8);
+    await writeSafetensors(path, {
+      matrix: new HostTensor(floats, [5, 3]),
+      cube: new HostTensor(
+        Int32Array.from({ length: 8 }, (_, i) => i),
+        [2, 2, 2],
+      ),
+      flags: tf.tensor1d([1, 0, 1], 'bool'),
+      empty: new HostTensor(new Float32Array(0), [0, 3]),
+      scalar: tf.scalar(2),
+    });
+    const { tensors, close } = openSafetensors(path);
+    const rows = (name: string, from: number, to: number) => tensors.get(name)!.readRows(from, to);
+    for (let from = 0; from <= 5; from++)
+      for (let to = from; to <= 5; to++)
+        expect(rows('matrix', from, to)).toEqual(new HostTensor(floats.slice(from * 3, to * 3), [to - from, 3]));
+    expect(rows('cube', 1, 2)).toEqual(new HostTensor(Int32Array.of(4, 5, 6, 7), [1, 2, 2]));
+    expect([...rows('flags', 1, 3).data]).toEqual([0, 1]);
+    expect(rows('empty', 0, 0).shape).toEqual([0, 3]);
+    expect(() => rows('matrix', 4, 6)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
+    expect(() => rows('scalar', 0, 1)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
+    close();
+    expect(() => rows('matrix', 0, 1)).toThrow(expect.objectContaining({ code: 'MISUSE' }));
+  });
+
+  it('reads no byte of other rows', () => {
+    // A range of int64 values: the rows outside of it would not fit into int32, and reading them would be refused.
+    const data = new BigInt64Array([2n ** 40n, 7n, 8n, 2n ** 40n]);
+    const path = file(JSON.stringify({ x: entry('I64', [4], 0, 32) }), new Uint8Array(data.buffer));
+    const { tensors, close } = openSafetensors(path);
+    expect([...tensors.get('x')!.readRows(1, 3).data]).toEqual([7, 8]);
+    expect(() => tensors.get('x')!.readRows(0, 2)).toThrow(/does not fit into int32/);
+    close();
   });
 });

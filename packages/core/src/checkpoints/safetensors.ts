@@ -3,6 +3,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { TensorloomError } from '../errors.ts';
 import { HostTensor } from '../host-tensor.ts';
 import type { StoredTensor } from '../stateful.ts';
+import { checkRows } from '../stored-tensor.ts';
 import type { Tensor } from '../tensors.ts';
 import { writeFileAtomically, type ByteSink } from './atomic-write.ts';
 import { bfloat16ToNumber, float16ToNumber } from './half.ts';
@@ -34,11 +35,13 @@ export function openSafetensors(path: string): SafetensorsFile {
     const { tensors, metadata } = parseHeader(header, fileBytes - dataStart, path);
     let open = true;
     const stored = [...tensors].map(([name, entry]) => {
-      const read = (): HostTensor => {
+      const readPart = (part: TensorEntry): HostTensor => {
         if (!open) throw new TensorloomError('MISUSE', `${path} was closed before '${name}' was read.`);
-        return readTensor(descriptor, dataStart, name, entry, path);
+        return readTensor(descriptor, dataStart, name, part, path);
       };
-      return [name, { shape: entry.shape, dtype: entry.dtype, read }] as const;
+      const read = (): HostTensor => readPart(entry);
+      const readRows = (from: number, to: number): HostTensor => readPart(rowsOf(entry, from, to));
+      return [name, { shape: entry.shape, dtype: entry.dtype, read, readRows }] as const;
     });
     const close = (): void => {
       if (open) closeSync(descriptor);
@@ -142,6 +145,12 @@ function readFully(descriptor: number, target: Uint8Array, position: number, pat
     if (count === 0) throw new TensorloomError('BAD_FILE', `${path} became shorter while it was read.`);
     done += count;
   }
+}
+
+/** Where rows `from` to `to` of a tensor lie. */
+function rowsOf({ dtype, shape, begin }: TensorEntry, from: number, to: number): TensorEntry {
+  const rowBytes = checkRows(shape, from, to) * dtypeBytes[dtype]!;
+  return { dtype, shape: [to - from, ...shape.slice(1)], begin: begin + from * rowBytes, end: begin + to * rowBytes };
 }
 
 function readTensor(descriptor: number, dataStart: number, name: string, entry: TensorEntry, path: string): HostTensor {

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../autograd/backends.testing.ts';
 import { HostTensor } from '../host-tensor.ts';
 import type { StoredState } from '../stateful.ts';
+import { storedInMemory } from '../stored-tensor.ts';
 import { tf } from '../tensors.ts';
 import { Module, snakeCase } from './module.ts';
 import { Parameter } from './parameter.ts';
@@ -31,7 +32,7 @@ function stored(entries: Record<string, [number[], number]>): StoredState {
     tensors: new Map(
       Object.entries(entries).map(([name, [shape, value]]) => {
         const size = shape.reduce((a, b) => a * b, 1);
-        return [name, { shape, read: () => new HostTensor(new Float32Array(size).fill(value), shape) }];
+        return [name, storedInMemory(new HostTensor(new Float32Array(size).fill(value), shape))];
       }),
     ),
     values: {},
@@ -74,7 +75,7 @@ describe('a module', () => {
     const { tensors } = first.stateDict();
     expect([...(tensors['weight']?.dataSync() ?? [])]).toEqual([7, 7, 7, 7, 7, 9]);
     second.loadStateDict({
-      tensors: new Map([['weight', { shape: [2, 3], read: () => new HostTensor(first.weight.hostData(), [2, 3]) }]]),
+      tensors: new Map([['weight', storedInMemory(new HostTensor(first.weight.hostData(), [2, 3]))]]),
       values: {},
     });
     expect([...second.weight.value.dataSync()]).toEqual([7, 7, 7, 7, 7, 9]);

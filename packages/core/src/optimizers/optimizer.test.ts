@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { useBackend } from '../autograd/backends.testing.ts';
 import type { TensorloomError } from '../errors.ts';
 import { HostTensor } from '../host-tensor.ts';
+import { storedInMemory } from '../stored-tensor.ts';
 import type { Parameter } from '../modules/parameter.ts';
 import { stored } from '../modules/stored.testing.ts';
 import { expectClose } from '../ops/reference.testing.ts';
@@ -56,8 +57,8 @@ describe('optimizers', () => {
     const state = stored(optimizer.stateDict());
     const broken = new Map(state.tensors);
     broken.delete('bias.exp_avg');
-    broken.set('other.exp_avg', { shape: [1], read: () => new HostTensor(new Float32Array(1), [1]) });
-    broken.set('table.exp_avg_sq', { shape: [2, 2], read: () => new HostTensor(new Float32Array(4), [2, 2]) });
+    broken.set('other.exp_avg', storedInMemory(new HostTensor(new Float32Array(1), [1])));
+    broken.set('table.exp_avg_sq', storedInMemory(new HostTensor(new Float32Array(4), [2, 2])));
     let message = '';
     try {
       optimizer.loadStateDict({ tensors: broken, values: state.values });

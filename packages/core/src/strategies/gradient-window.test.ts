@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { testBackends, useBackend } from '../autograd/backends.testing.ts';
 import { HostTensor } from '../host-tensor.ts';
+import { storedInMemory } from '../stored-tensor.ts';
 import { Module } from '../modules/module.ts';
 import { Parameter } from '../modules/parameter.ts';
 import { stored } from '../modules/stored.testing.ts';
@@ -204,7 +205,7 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     const window = new GradientWindow(new FixedScaler(1));
     window.addModule(model);
     expect(window.stateDict()).toEqual({ tensors: {}, values: { items: 0, microBatches: 0, scale: 1 } });
-    const foreign = new Map([['0.other', { shape: [1], read: () => new HostTensor(new Float32Array(1), [1]) }]]);
+    const foreign = new Map([['0.other', storedInMemory(new HostTensor(new Float32Array(1), [1]))]]);
     expect(() => window.loadStateDict({ tensors: foreign, values: { items: 1, microBatches: 1, scale: 1 } })).toThrow(
       /unexpected: 0.other/,
     );
