@@ -23,14 +23,14 @@ let loaded:
  */
 export function simdReduce(target: SimdArray, source: SimdArray, op: ReduceOp, type: ElementType): boolean {
   if (target.byteLength < leastBytes) return false;
-  loaded ??= load();
+  loaded = loaded === undefined ? load() : loaded;
   const kernel = loaded?.kernels[`${type}_${op === 'mean' ? 'sum' : op}`];
-  if (loaded === undefined || loaded === null || kernel === undefined) return false;
+  if (loaded === null || kernel === undefined) return false;
   const { BYTES_PER_ELEMENT: width } = target;
   const perBlock = blockBytes / width;
-  const Array = target.constructor as Float32ArrayConstructor;
-  const targetBlock = new Array(loaded.memory.buffer, 0, perBlock);
-  const sourceBlock = new Array(loaded.memory.buffer, blockBytes, perBlock);
+  const TypedArray = target.constructor as Float32ArrayConstructor;
+  const targetBlock = new TypedArray(loaded.memory, 0, perBlock);
+  const sourceBlock = new TypedArray(loaded.memory, blockBytes, perBlock);
   for (let from = 0; from < target.length; from += perBlock) {
     const count = Math.min(perBlock, target.length - from);
     const part = target.subarray(from, from + count) as Float32Array;
@@ -43,13 +43,13 @@ export function simdReduce(target: SimdArray, source: SimdArray, op: ReduceOp, t
   return true;
 }
 
-/** Null where WebAssembly has no SIMD. */
-function load(): typeof loaded {
+function load(): typeof loaded & (object | null) {
   try {
-    const memory = new WebAssembly.Memory({ initial: 1 });
-    const module = new WebAssembly.Module(Buffer.from(kernelsBase64, 'base64'));
-    const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-    return { memory, kernels: exports as Record<string, Kernel> };
+    const { Memory, Module, Instance } = (globalThis as unknown as { readonly WebAssembly: WebAssemblyApi })
+      .WebAssembly;
+    const memory = new Memory({ initial: 1 });
+    const { exports } = new Instance(new Module(Buffer.from(kernelsBase64, 'base64')), { env: { memory } });
+    return { memory: memory.buffer, kernels: exports };
   } catch {
     return null;
   }
