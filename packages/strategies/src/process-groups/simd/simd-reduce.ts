@@ -14,8 +14,20 @@ const blockBytes = 32 * 1024;
 /** Below this the copies are not worth it. */
 const leastBytes = 2048;
 
-let loaded:
-  { readonly memory: WebAssembly.Memory; readonly kernels: Readonly<Record<string, Kernel>> } | null | undefined;
+/** What is used of WebAssembly: Node's types do not declare it. */
+interface WebAssemblyApi {
+  readonly Memory: new (descriptor: { readonly initial: number }) => { readonly buffer: ArrayBuffer };
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (module: object, imports: object) => { readonly exports: Readonly<Record<string, Kernel>> };
+}
+
+interface Loaded {
+  readonly memory: ArrayBuffer;
+  readonly kernels: Readonly<Record<string, Kernel>>;
+}
+
+/** Null where there is no WebAssembly with SIMD. */
+let loaded: Loaded | null | undefined;
 
 /**
  * Folds `source` into `target` if there is a kernel for it and it is worth while. The same bits as the scalar loop gives.
@@ -43,7 +55,7 @@ export function simdReduce(target: SimdArray, source: SimdArray, op: ReduceOp, t
   return true;
 }
 
-function load(): typeof loaded & (object | null) {
+function load(): Loaded | null {
   try {
     const { Memory, Module, Instance } = (globalThis as unknown as { readonly WebAssembly: WebAssemblyApi })
       .WebAssembly;
