@@ -33,9 +33,15 @@ export async function allReduce<T extends Reducible>(group: ProcessGroup, value:
 /** See `Gathered`. Tensors must have the same shape on every rank. */
 export async function allGather<T extends Reducible>(group: ProcessGroup, value: T): Promise<Gathered<T>> {
   const gathered = await mapLeaves(value, async (leaf) => {
-    if (typeof leaf === 'number') return [...(await group.allGather(Float64Array.of(leaf)))];
-    const data = await group.allGather(await hostCopy(leaf));
-    return tf.tensor(data, [group.worldSize, ...leaf.shape], leaf.dtype);
+    if (typeof leaf === 'number') {
+      const numbers = new Float64Array(group.worldSize);
+      await group.allGather(Float64Array.of(leaf), numbers);
+      return [...numbers];
+    }
+    const own = await hostCopy(leaf);
+    const all = emptyArray(leaf.dtype, own.length * group.worldSize);
+    await group.allGather(own, all);
+    return tf.tensor(all, [group.worldSize, ...leaf.shape], leaf.dtype);
   });
   return gathered as Gathered<T>;
 }

@@ -3,33 +3,37 @@ import { accelerators, type Accelerator } from '../accelerators/accelerator.ts';
 import '../accelerators/select.ts';
 import { CheckpointFolderIO } from '../checkpoints/checkpoint-folder.ts';
 import type { CheckpointIO } from '../checkpoints/checkpoint-io.ts';
-import { SingleProcessEnvironment, type ClusterEnvironment } from '../distributed/cluster-environment.ts';
 import type { ProcessGroup } from '../distributed/process-group.ts';
-import { SingleProcessGroup } from '../distributed/single-process-group.ts';
 import { TensorloomError } from '../errors.ts';
 import type { Precision } from '../precision/precision.ts';
 import { checkPair, selectPrecision } from '../precision/select.ts';
 import '../strategies/single-device.ts';
 import { strategies, type Strategy } from '../strategies/strategy.ts';
+import { checkProcessGroupName } from './join-ranks.ts';
 import type { ResolvedOptions } from './options.ts';
 import { sortPlugins } from './plugins.ts';
+import { planWorld, refuseNodesWithoutLauncher, type World } from './world.ts';
 
 export interface Connections {
   /** `auto` is decided at launch, since finding out what is usable loads libraries. */
   readonly accelerator: Accelerator | 'auto';
   readonly precision: Precision;
   readonly strategy: Strategy;
-  readonly environment: ClusterEnvironment;
-  readonly processGroup: ProcessGroup;
+  readonly world: World;
+  /** A plugin; otherwise the ranks meet at launch. */
+  readonly processGroup: ProcessGroup | undefined;
   readonly checkpointIO: CheckpointIO;
-  readonly deviceIndex: number;
 }
 
 /**
+ * @param variables of the process, by which a launcher's environment is recognised
  * @throws UnknownNameError for names in no registry
  * @throws TensorloomError `CONFLICTING_OPTIONS`, `UNSUPPORTED`
  */
-export function connect(options: ResolvedOptions): Connections {
+export function connect(
+  options: ResolvedOptions,
+  variables: Readonly<Record<string, string | undefined>>,
+): Connections {
   const plugins = sortPlugins(options.plugins);
   if (plugins.precision !== undefined && options.precision !== undefined)
     throw new TensorloomError(
@@ -44,50 +48,54 @@ export function connect(options: ResolvedOptions): Connections {
         ? 'auto'
         : accelerators.get(options.accelerator).create();
   if (accelerator !== 'auto') checkPair(accelerator, precision);
-  const environment = plugins.clusterEnvironment ?? new SingleProcessEnvironment();
-  const processGroup = plugins.processGroup ?? new SingleProcessGroup();
-  const strategy = connectStrategy(options);
-  checkWorld(options, strategy.name, processGroup);
+  const world = planWorld(options, plugins, variables);
+  const strategy = connectStrategy(options, world.worldSize);
+  checkReach(strategy.name, world.worldSize);
+  refuseNodesWithoutLauncher(world, options.numNodes);
+  if (plugins.processGroup === undefined) checkProcessGroupName(options.processGroup, joinedRanks(world));
+  else refuseTwoGroups(options, plugins.processGroup);
   return {
     accelerator,
     precision,
     strategy,
-    environment,
-    processGroup,
+    world,
+    processGroup: plugins.processGroup,
     checkpointIO: plugins.checkpointIO ?? new CheckpointFolderIO(),
-    deviceIndex:
-      typeof options.devices === 'object' ? (options.devices[environment.localRank] ?? 0) : environment.localRank,
   };
 }
 
-function connectStrategy({ strategy, strategyOptions }: ResolvedOptions): Strategy {
+/** Ranks that this process will meet itself. */
+function joinedRanks({ mustStartRanks, worldSize }: World): number {
+  return mustStartRanks ? 1 : worldSize;
+}
+
+function connectStrategy({ strategy, strategyOptions }: ResolvedOptions, worldSize: number): Strategy {
   if (typeof strategy === 'object') return strategy;
-  return strategies.get(strategy === 'auto' ? 'single' : strategy).create(strategyOptions);
-}
-
-/** Number of ranks that the options ask for on all nodes. */
-function askedRanks({ devices, numNodes }: ResolvedOptions): number {
-  if (devices === 'auto') return numNodes;
-  return (typeof devices === 'object' ? devices.length : devices) * numNodes;
-}
-
-function checkWorld(options: ResolvedOptions, strategyName: string, processGroup: ProcessGroup): void {
-  const asked = askedRanks(options);
-  if (asked === 1 && processGroup.worldSize === 1) return;
-  if (strategies.has(strategyName) && strategies.get(strategyName).reach === 'single')
-    throw new TensorloomError(
-      'CONFLICTING_OPTIONS',
-      `Fabric: strategy '${strategyName}' runs on one device, but ${Math.max(asked, processGroup.worldSize)} are asked for (devices × numNodes). ` +
-        `Set devices to 1, or choose a strategy for several: ${
-          strategies
-            .names()
-            .filter((name) => strategies.get(name).reach === 'multi')
-            .join(', ') || '(none is registered)'
-        }.`,
-    );
-  if (asked !== processGroup.worldSize)
+  if (strategy !== 'auto') return strategies.get(strategy).create(strategyOptions);
+  if (worldSize === 1) return strategies.get('single').create(strategyOptions);
+  if (!strategies.has('ddp'))
     throw new TensorloomError(
       'UNSUPPORTED',
-      `Fabric: ${asked} ranks are asked for (devices × numNodes), but this process is one of ${processGroup.worldSize}. Start it with a launcher, or give a ProcessGroup as plugin.`,
+      `Fabric: this job has ${worldSize} ranks, for which strategy 'auto' is 'ddp', but that is not registered. ` +
+        'Import @tensorloom/strategies before Fabric is made, or give a strategy of your own.',
     );
+  return strategies.get('ddp').create(strategyOptions);
+}
+
+function checkReach(strategyName: string, worldSize: number): void {
+  if (worldSize === 1 || !strategies.has(strategyName) || strategies.get(strategyName).reach === 'multi') return;
+  const several = strategies.names().filter((name) => strategies.get(name).reach === 'multi');
+  throw new TensorloomError(
+    'CONFLICTING_OPTIONS',
+    `Fabric: strategy '${strategyName}' runs on one device, but ${worldSize} are asked for (devices × numNodes). ` +
+      `Set devices to 1, or choose a strategy for several: ${several.join(', ') || '(none is registered: import @tensorloom/strategies)'}.`,
+  );
+}
+
+function refuseTwoGroups({ processGroup, processGroupOptions }: ResolvedOptions, plugin: ProcessGroup): void {
+  if (processGroup === 'auto' && Object.keys(processGroupOptions).length === 0) return;
+  throw new TensorloomError(
+    'CONFLICTING_OPTIONS',
+    `Fabric: the process group '${plugin.name}' is given as plugin, and processGroup '${processGroup}' or processGroupOptions are given too; leave one out.`,
+  );
 }

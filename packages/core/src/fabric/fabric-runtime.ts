@@ -8,6 +8,9 @@ import type { Precision } from '../precision/precision.ts';
 import { checkPair, describePairs, storagesOf } from '../precision/select.ts';
 import type { Strategy } from '../strategies/strategy.ts';
 import { connect, type Connections } from './connect.ts';
+import { chooseDevice, isForSeveral } from './devices.ts';
+import { bindToProcess, lastWord, releaseFromProcess } from './group-lifetime.ts';
+import { meetRanks, startRanks } from './join-ranks.ts';
 import { resolveOptions, type FabricOptions, type ResolvedOptions } from './options.ts';
 
 export class FabricRuntime {
@@ -15,20 +18,30 @@ export class FabricRuntime {
   protected readonly connections: Connections;
   #selection: AcceleratorSelection | undefined;
   #launching: Promise<void> | undefined;
+  #processGroup: ProcessGroup | undefined;
+  #closing: Promise<void> | undefined;
+  #deviceIndex: number | undefined;
 
   /** @throws TensorloomError `BAD_OPTION`, `UNKNOWN_NAME`, `CONFLICTING_OPTIONS`, `UNSUPPORTED`, each before any work starts */
   constructor(options: FabricOptions = {}) {
     this.options = resolveOptions(options, process.env);
-    this.connections = connect(this.options);
+    this.connections = connect(this.options, process.env);
   }
 
   /**
-   * Selects and activates the accelerator and connects the strategy; a second call does no harm. With `fn`, runs it afterwards and returns its result.
-   * @throws TensorloomError `UNSUPPORTED` if the accelerator cannot be used or cannot do the precision, listing the pairs that exist
+   * Joins the other ranks (started alone with several devices: starts them, and ends this process with their exit code), selects and
+   * activates the accelerator and connects the strategy; a second call does no harm. With `fn`, runs it afterwards and returns its
+   * result; if that call did the launch, it closes Fabric at the end. A script of several ranks that launches without `fn` ends with
+   * `await fabric.close()`. If `fn` throws, the other ranks fail too, naming this one.
+   * @throws TensorloomError `UNSUPPORTED` if the accelerator cannot be used or cannot do the precision, listing the pairs that exist,
+   *   or if ranks cannot be started; `RANK_LOST`, `TIMEOUT`, `ABORTED` if they do not come; `MISUSE` after `close`
    */
   async launch(): Promise<void>;
   async launch<T>(fn: (fabric: this) => Promise<T> | T): Promise<T>;
   async launch<T>(fn?: (fabric: this) => Promise<T> | T): Promise<T | void> {
+    if (this.#closing !== undefined)
+      throw new TensorloomError('MISUSE', 'fabric.launch: this Fabric is closed; make a new one.');
+    const isFirst = this.#launching === undefined;
     this.#launching ??= this.#start();
     try {
       await this.#launching;
@@ -36,22 +49,63 @@ export class FabricRuntime {
       this.#launching = undefined;
       throw error;
     }
-    return fn?.(this);
+    if (fn === undefined) return;
+    const result = await this.abortingOnFailure(() => fn(this));
+    if (isFirst) await this.close();
+    return result;
+  }
+
+  /** Makes every collective of every rank, pending and later, fail with `reason`. One rank alone, or before `launch`: nothing to end. */
+  abort(reason: string): void {
+    this.#processGroup?.abort(reason);
+  }
+
+  /** Leaves the other ranks in good order, after pending collectives. A second call does no harm. */
+  async close(): Promise<void> {
+    const group = this.#processGroup;
+    if (group === undefined) return;
+    releaseFromProcess(group);
+    this.#closing ??= group.close();
+    return this.#closing;
+  }
+
+  /** Lets the other ranks fail too when `fn` does: they would wait for this one. */
+  protected async abortingOnFailure<T>(fn: () => Promise<T> | T): Promise<T> {
+    try {
+      return await fn();
+    } catch (error) {
+      this.#abortFor(error);
+      throw error;
+    }
+  }
+
+  #abortFor(error: unknown): void {
+    const group = this.#processGroup;
+    if (group === undefined || group.worldSize === 1) return;
+    releaseFromProcess(group);
+    group.abort(lastWord(group, error));
+    // The failure is what is told; an aborted group has nothing to add.
+    this.#closing ??= group.close().catch(() => {});
   }
 
   async #start(): Promise<void> {
-    const { precision, strategy, processGroup, deviceIndex } = this.connections;
-    const selection = await this.#select();
-    checkPair(selection.accelerator, precision);
-    const deviceCount = selection.accelerator.deviceCount();
-    if (typeof this.options.devices === 'object' && deviceIndex >= deviceCount)
-      throw new TensorloomError(
-        'UNSUPPORTED',
-        `Fabric: device ${deviceIndex} is asked for (devices: [${this.options.devices.join(', ')}]), but accelerator '${selection.accelerator.name}' sees ${deviceCount} (from 0).`,
-      );
-    await selection.accelerator.activate({ deviceIndex, ...this.#threads });
-    strategy.setup({ accelerator: selection.accelerator, precision, processGroup });
-    this.#selection = selection;
+    const { precision, strategy, world } = this.connections;
+    const { threads } = this.options;
+    if (world.mustStartRanks) await startRanks(world.worldSize, threads);
+    let selection = world.asManyAsDevices ? await this.#select() : undefined;
+    const devices = selection?.accelerator.deviceCount() ?? 1;
+    if (devices > 1 && isForSeveral(this.options.strategy)) await startRanks(devices, threads);
+    const processGroup = this.connections.processGroup ?? (await meetRanks(world, this.options));
+    this.#processGroup = processGroup;
+    if (processGroup.worldSize > 1) bindToProcess(processGroup);
+    await this.abortingOnFailure(async () => {
+      selection ??= await this.#select();
+      checkPair(selection.accelerator, precision);
+      this.#deviceIndex = chooseDevice(selection.accelerator, this.options.devices, world.environment.localRank);
+      await selection.accelerator.activate({ deviceIndex: this.#deviceIndex, ...this.#threads });
+      strategy.setup({ accelerator: selection.accelerator, precision, processGroup });
+      this.#selection = selection;
+    });
   }
 
   get #threads(): { readonly threads?: number } {
@@ -92,28 +146,28 @@ export class FabricRuntime {
   }
 
   protected get processGroup(): ProcessGroup {
-    return this.connections.processGroup;
+    return this.#processGroup ?? this.#notLaunched('processGroup');
   }
 
   /** `tensorflow:0` */
   get device(): string {
-    return `${this.accelerator.name}:${this.connections.deviceIndex}`;
+    return `${this.accelerator.name}:${this.#deviceIndex ?? this.#notLaunched('device')}`;
   }
 
   get globalRank(): number {
-    return this.processGroup.rank;
+    return this.connections.world.rank;
   }
 
   get localRank(): number {
-    return this.connections.environment.localRank;
+    return this.connections.world.environment.localRank;
   }
 
   get nodeRank(): number {
-    return this.connections.environment.nodeRank;
+    return this.connections.world.environment.nodeRank;
   }
 
   get worldSize(): number {
-    return this.processGroup.worldSize;
+    return this.connections.world.worldSize;
   }
 
   get isGlobalZero(): boolean {

@@ -1,5 +1,11 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { CollectiveArray, ProcessGroup, ReduceOp } from '../distributed/process-group.ts';
+import {
+  finishedWork,
+  type CollectiveArray,
+  type ProcessGroup,
+  type ReduceOp,
+  type Work,
+} from '../distributed/process-group.ts';
 import { SingleProcessGroup } from '../distributed/single-process-group.ts';
 import { accelerators } from '../accelerators/accelerator.ts';
 import type { Logger } from '../loggers/logger.ts';
@@ -18,24 +24,29 @@ class PairedGroup extends SingleProcessGroup implements ProcessGroup {
   sent: unknown;
   barriers = 0;
 
-  override async allReduce(data: CollectiveArray, op: ReduceOp): Promise<void> {
+  override allReduce(data: CollectiveArray, op: ReduceOp): Work {
     for (let i = 0; i < data.length; i++) data[i] = (data[i]! * 11) / (op === 'mean' ? 2 : 1);
+    return finishedWork();
   }
 
-  override async allGather<T extends CollectiveArray>(data: T): Promise<T> {
-    return Float64Array.from([...data].map((x) => x * 10).concat([...data])) as CollectiveArray as T;
+  override allGather(input: CollectiveArray, output: CollectiveArray): Work {
+    output.set(input.map((x) => x * 10));
+    output.set(input, input.length);
+    return finishedWork();
   }
 
   override async broadcastObject<T>(_value: T): Promise<T> {
     return this.sent as T;
   }
 
-  override async broadcast(data: CollectiveArray): Promise<void> {
+  override broadcast(data: CollectiveArray): Work {
     data.fill(7);
+    return finishedWork();
   }
 
-  override async barrier(): Promise<void> {
+  override barrier(): Work {
     this.barriers++;
+    return finishedWork();
   }
 }
 
@@ -55,8 +66,9 @@ describe('collectives over nested collections', () => {
 
   it('gather by rank', async () => {
     expect(await allGather(new PairedGroup(), 3)).toEqual([30, 3]);
-    const gathered = await allGather(new SingleProcessGroup(), { x: tf.tensor1d([1, 2]) });
-    expect(gathered.x.shape).toEqual([1, 2]);
+    const gathered = await allGather(new PairedGroup(), { x: tf.tensor1d([1, 2], 'int32') });
+    expect(gathered.x).toMatchObject({ shape: [2, 2], dtype: 'int32' });
+    expect(await numbers(gathered.x)).toEqual([10, 20, 1, 2]);
   });
 
   it('broadcast objects with tensors in them from another rank', async () => {
@@ -84,9 +96,9 @@ describe('the process group of one rank', () => {
     const group = new SingleProcessGroup();
     const data = Float32Array.of(1, 2);
     await group.allReduce(data, 'mean');
-    const gathered = await group.allGather(data);
+    const gathered = new Float32Array(2);
+    await group.allGather(data, gathered);
     expect([...data, ...gathered]).toEqual([1, 2, 1, 2]);
-    expect(gathered).not.toBe(data);
     expect(await group.allGatherObject('a')).toEqual(['a']);
     await expect(group.broadcast(data, 2)).rejects.toMatchObject({ code: 'BAD_OPTION' });
     group.abort('rank 3 died');

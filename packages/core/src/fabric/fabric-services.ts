@@ -54,7 +54,7 @@ export class FabricServices extends FabricRuntime {
   /** Waits for all ranks. @param name for the message if it fails */
   async barrier(name?: string): Promise<void> {
     this.assertLaunched('barrier');
-    return this.processGroup.barrier(name);
+    await this.processGroup.barrier(name);
   }
 
   /** Runs `fn` on rank zero first (with `local`, on the first rank of each node), then on the others: downloads, caches. */

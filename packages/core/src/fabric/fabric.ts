@@ -49,7 +49,10 @@ export class Fabric extends FabricServices {
     this.#steps = new TrainingSteps(this.strategy, this.precision.lossScaler, this.options.maxSkippedSteps);
     // A subclass that is a trainer: its `run` finds Fabric launched.
     const own: (...args: unknown[]) => Promise<unknown> = this.run.bind(this);
-    this.run = async (...args: unknown[]) => this.launch(() => own(...args));
+    this.run = async (...args: unknown[]) => {
+      await this.launch();
+      return this.abortingOnFailure(() => own(...args));
+    };
   }
 
   /** Override this in a subclass to write a trainer; Fabric is launched before it runs. */
@@ -86,7 +89,7 @@ export class Fabric extends FabricServices {
     module.parameters();
     const storage = this.precision.parameterStorage;
     if (storage !== 'float32') withActivationStorage(this.accelerator, storage, () => restoreParameters(module));
-    const placed = this.strategy.setupModule(module) as M;
+    const placed = (await this.strategy.setupModule(module)) as M;
     this.#known.add(module, placed);
     return wrapModule(placed, this.accelerator, this.precision);
   }

@@ -43,7 +43,7 @@ describe('options of Fabric', () => {
       'CONFLICTING_OPTIONS',
       /two plugins of kind processGroup/,
     );
-    refuse({ devices: 2 }, 'CONFLICTING_OPTIONS', /'single' runs on one device, but 2/);
+    refuse({ devices: 2, strategy: 'single' }, 'CONFLICTING_OPTIONS', /'single' runs on one device, but 2/);
     refuse({ numNodes: 3, strategy: 'single' }, 'CONFLICTING_OPTIONS', /but 3/);
   });
 

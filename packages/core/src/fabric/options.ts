@@ -12,17 +12,28 @@ import type { Plugin } from './plugins.ts';
 export interface FabricOptions {
   /** A registered name, an instance, or `auto` (default): the best that is there. */
   readonly accelerator?: string | Accelerator;
-  /** How many devices on this machine (default 1), a list of their indices, or `auto`. */
+  /**
+   * How many devices on each machine, a list of their indices, or `auto`: what a launcher has started, else all GPUs, else one.
+   * Default: what a launcher has started, else 1.
+   */
   readonly devices?: number | readonly number[] | 'auto';
-  /** Machines (default 1). */
+  /** Machines (default: what a launcher has started, else 1). */
   readonly numNodes?: number;
-  /** A registered name, an instance, or `auto` (default): `single`. */
+  /** A registered name, an instance, or `auto` (default): `single` on one device, `ddp` on several. */
   readonly strategy?: string | Strategy;
   /** For a strategy given by name; each validates its own. */
   readonly strategyOptions?: StrategyOptions;
   /** `32-true` (default), `64-true`, `16-mixed`, `bf16-mixed`, `16-true`, `bf16-true`, short forms 64, 32, 16, bf16, or an instance. */
   readonly precision?: string | number | Precision;
-  /** CPU threads that the accelerator should use (default: its own choice). */
+  /** How ranks talk: a registered name (default `auto`). One rank alone needs none. An instance is given among `plugins`. */
+  readonly processGroup?: string;
+  /** For a process group given by name; each validates its own. */
+  readonly processGroupOptions?: Readonly<Record<string, unknown>>;
+  /** How long a collective waits for ranks that do not come, in milliseconds (default 10 minutes). */
+  readonly collectiveTimeoutMs?: number;
+  /** How long a rank may give no sign of life, and how long ranks wait for each other at the start, in milliseconds (default 30 seconds). */
+  readonly rankTimeoutMs?: number;
+  /** CPU threads of this rank's accelerator (default: what a launcher gives it, else the accelerator's own choice). */
   readonly threads?: number;
   readonly loggers?: Logger | readonly Logger[];
   /** Objects with hooks for `fabric.call`. */
@@ -35,12 +46,17 @@ export interface FabricOptions {
 
 export interface ResolvedOptions {
   readonly accelerator: string | Accelerator;
-  readonly devices: number | readonly number[] | 'auto';
-  readonly numNodes: number;
+  /** Undefined where neither script nor launcher gave one; so for `numNodes`. */
+  readonly devices: number | readonly number[] | 'auto' | undefined;
+  readonly numNodes: number | undefined;
   readonly strategy: string | Strategy;
   readonly strategyOptions: StrategyOptions;
   /** Undefined where neither script nor environment gave one. */
   readonly precision: string | Precision | undefined;
+  readonly processGroup: string;
+  readonly processGroupOptions: Readonly<Record<string, unknown>>;
+  readonly collectiveTimeoutMs: number | undefined;
+  readonly rankTimeoutMs: number | undefined;
   readonly threads: number | undefined;
   readonly loggers: readonly Logger[];
   readonly callbacks: readonly object[];
@@ -51,6 +67,7 @@ export interface ResolvedOptions {
 const object = z.custom<object>((value) => typeof value === 'object' && value !== null, 'expected an object');
 const nameOrInstance = z.union([z.string().min(1), object], 'expected a name or an instance');
 const count = z.int('expected a whole number of at least 1').min(1, 'expected a whole number of at least 1');
+const milliseconds = z.number('expected milliseconds above 0').positive('expected milliseconds above 0');
 const oneOrMany = z.union([z.array(object), object], 'expected an object or a list of them');
 
 const schema = z.strictObject({
@@ -60,6 +77,10 @@ const schema = z.strictObject({
   strategy: nameOrInstance.optional(),
   strategyOptions: z.record(z.string(), z.unknown(), 'expected an object').optional(),
   precision: z.union([z.string().min(1), z.number(), object], 'expected a name, 64, 32, 16, or an instance').optional(),
+  processGroup: z.string('expected a registered name; an instance is given among plugins').min(1).optional(),
+  processGroupOptions: z.record(z.string(), z.unknown(), 'expected an object').optional(),
+  collectiveTimeoutMs: milliseconds.optional(),
+  rankTimeoutMs: milliseconds.optional(),
   threads: count.optional(),
   loggers: oneOrMany.optional(),
   callbacks: oneOrMany.optional(),
@@ -68,7 +89,7 @@ const schema = z.strictObject({
 });
 
 /**
- * @param environment for what a launcher passes down: `TENSORLOOM_ACCELERATOR`, `_STRATEGY`, `_DEVICES`, `_PRECISION`
+ * @param environment for what a launcher passes down: `TENSORLOOM_ACCELERATOR`, `_STRATEGY`, `_DEVICES`, `_PRECISION`, `_PROCESS_GROUP`, `_THREADS`
  * @throws TensorloomError `BAD_OPTION` naming each bad or unknown option, `CONFLICTING_OPTIONS`
  */
 export function resolveOptions(
@@ -86,8 +107,8 @@ export function resolveOptions(
   const fromLauncher = launcherValues(environment);
   return {
     accelerator: agreed('accelerator', given.accelerator, fromLauncher.accelerator) ?? 'auto',
-    devices: agreed('devices', given.devices, fromLauncher.devices) ?? 1,
-    numNodes: given.numNodes ?? 1,
+    devices: agreed('devices', given.devices, fromLauncher.devices),
+    numNodes: given.numNodes,
     strategy: agreed('strategy', given.strategy, fromLauncher.strategy) ?? 'auto',
     strategyOptions: given.strategyOptions ?? {},
     precision: agreed(
@@ -95,7 +116,11 @@ export function resolveOptions(
       typeof given.precision === 'number' ? String(given.precision) : given.precision,
       fromLauncher.precision,
     ),
-    threads: given.threads,
+    processGroup: agreed('processGroup', given.processGroup, fromLauncher.processGroup) ?? 'auto',
+    processGroupOptions: given.processGroupOptions ?? {},
+    collectiveTimeoutMs: given.collectiveTimeoutMs,
+    rankTimeoutMs: given.rankTimeoutMs,
+    threads: given.threads ?? fromLauncher.threads,
     loggers: list(given.loggers),
     callbacks: list(given.callbacks),
     plugins: given.plugins ?? [],
@@ -129,6 +154,8 @@ interface LauncherValues {
   readonly strategy: string | undefined;
   readonly devices: number | 'auto' | undefined;
   readonly precision: string | undefined;
+  readonly processGroup: string | undefined;
+  readonly threads: number | undefined;
 }
 
 function launcherValues(environment: Readonly<Record<string, string | undefined>>): LauncherValues {
@@ -139,11 +166,16 @@ function launcherValues(environment: Readonly<Record<string, string | undefined>
       'BAD_OPTION',
       `TENSORLOOM_DEVICES is '${devices}'; expected a number of devices or 'auto'.`,
     );
+  const threads = value('THREADS');
+  if (threads !== undefined && !/^[1-9]\d*$/.test(threads))
+    throw new TensorloomError('BAD_OPTION', `TENSORLOOM_THREADS is '${threads}'; expected a number of threads.`);
   return {
     accelerator: value('ACCELERATOR'),
     strategy: value('STRATEGY'),
     devices: devices === undefined || devices === 'auto' ? devices : Number(devices),
     precision: value('PRECISION'),
+    processGroup: value('PROCESS_GROUP'),
+    threads: threads === undefined ? undefined : Number(threads),
   };
 }
 
@@ -160,7 +192,7 @@ function agreed<T, U>(option: string, script: T | undefined, launcher: U | undef
   if (comparable(shown) !== comparable(launcher))
     throw new TensorloomError(
       'CONFLICTING_OPTIONS',
-      `Fabric: the script asks for ${option} '${shown}', the launcher (TENSORLOOM_${option.toUpperCase()}) for '${String(launcher)}'; leave one of them out.`,
+      `Fabric: the script asks for ${option} '${shown}', the launcher (TENSORLOOM_${option.replace('G', '_G').toUpperCase()}) for '${String(launcher)}'; leave one of them out.`,
     );
   return script;
 }

@@ -104,9 +104,11 @@ export class TrainingSteps implements Stateful {
         'fabric.step was called without a fabric.backward since the last step; there is no gradient to step by.',
       );
     }
-    const spoiled = this.counts.windowSpoiled === 1;
+    const ownSpoiled = this.counts.windowSpoiled === 1;
     const scaleBefore = this.#lossScaler.scale;
-    const result = await this.#strategy.step(optimizer, spoiled ? { ...options, discard: true } : options);
+    const result = await this.#strategy.step(optimizer, ownSpoiled ? { ...options, discard: true } : options);
+    // What follows must be the same on all ranks: the loss that was not finite may have been another rank's.
+    const spoiled = result.discarded ?? ownSpoiled;
     this.lastStep = result;
     if (!result.closed) return result;
     this.#pending.set(optimizer, 0);

@@ -1,0 +1,49 @@
+/** What happens to process groups when their process ends: in good order if it comes to its end, with a last word if it fails. */
+import type { ProcessGroup } from '../distributed/process-group.ts';
+
+/** Long enough for a thread to send one message. */
+const lastWordMs = 200;
+
+const open = new Set<ProcessGroup>();
+let listening = false;
+
+/**
+ * From here on, until `releaseFromProcess`: an exception that nobody catches aborts `group`, so that the other ranks fail at once and
+ * name this one; a process that has nothing left to do closes it.
+ */
+export function bindToProcess(group: ProcessGroup): void {
+  open.add(group);
+  if (listening) return;
+  listening = true;
+  process.on('uncaughtExceptionMonitor', abortAll);
+  process.on('beforeExit', closeAll);
+}
+
+export function releaseFromProcess(group: ProcessGroup): void {
+  open.delete(group);
+  if (open.size > 0 || !listening) return;
+  listening = false;
+  process.off('uncaughtExceptionMonitor', abortAll);
+  process.off('beforeExit', closeAll);
+}
+
+/** `rank 1 failed: Error: out of paper` */
+export function lastWord(group: ProcessGroup, error: unknown): string {
+  return `rank ${group.rank} failed: ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`;
+}
+
+function abortAll(error: unknown): void {
+  for (const group of open) group.abort(lastWord(group, error));
+  // Node ends the process, and with it the threads that send, as soon as this returns.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastWordMs);
+}
+
+function closeAll(): void {
+  for (const group of open) {
+    releaseFromProcess(group);
+    group.close().catch((error: unknown) => {
+      process.exitCode = 1;
+      console.error(error instanceof Error ? error.message : error);
+    });
+  }
+}
