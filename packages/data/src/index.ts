@@ -19,14 +19,14 @@ export { tokenizeSplits, type TokenizeOptions } from './tokenization/tokenize-sp
 export { prepareTextData, type PrepareOptions } from './tokenization/prepare.ts';
 export { TokenizedSplit, type TextClassificationData } from './tokenization/tokenized-split.ts';
 export { DataLoader, type DataLoaderOptions } from './loaders/data-loader.ts';
-export type { StreamShare } from './loaders/batches.ts';
+export type { Collate } from './loaders/batches.ts';
+export type { Share } from './loaders/rounds.ts';
 export { isIterableDataSet, type DataSet, type IterableDataSet, type MapDataSet } from './loaders/data-set.ts';
 export { textCollator, type TextBatch, type TextCollateOptions, type TokenizedText } from './loaders/text-batch.ts';
 export { createTextLoader, type TextLoaderOptions } from './loaders/text-loader.ts';
-export { RandomSampler, SequentialSampler, type Sampler, type ShardOptions } from './samplers/sampler.ts';
+export { RandomSampler, SequentialSampler, type Sampler } from './samplers/sampler.ts';
 export { LengthBucketedSampler, type LengthBucketedOptions } from './samplers/length-bucketed.ts';
 export { LengthSortedSampler } from './samplers/length-sorted.ts';
-export { DistributedSampler, shardSampler } from './samplers/distributed.ts';
 export { legacyPermutation } from './random/numpy-legacy.ts';
 export { defaultCacheDir } from './files/cache-folder.ts';
 export { downloadFile, type DownloadOptions } from './files/download.ts';

@@ -1,100 +1,91 @@
-/** The batches of one epoch, in order and from any position on: what `DataLoader` iterates over. */
+/** The batches of one epoch for one rank, in order and from any position on: what `DataLoader` iterates over. */
 import { isIterableDataSet, type DataSet, type IterableDataSet, type MapDataSet } from './data-set.ts';
 import type { Sampler } from '../samplers/sampler.ts';
+import { partOfRound, roundSize, type RoundPart, type RoundPlan } from './rounds.ts';
 
-export interface BatchPlan<Item, Batch> {
+/**
+ * Makes a batch of items.
+ * @param counted how many of them count: all, or none where the last items of an epoch do not reach all ranks and this one repeats an
+ *   item to stay in step with the others
+ */
+export type Collate<Item, Batch> = (items: Item[], counted: number) => Batch | Promise<Batch>;
+
+export interface BatchPlan<Item, Batch> extends RoundPlan {
   readonly dataSet: DataSet<Item>;
   readonly sampler: Sampler | undefined;
-  readonly batchSize: number;
-  readonly dropLast: boolean;
-  readonly collate: (items: Item[]) => Batch | Promise<Batch>;
-  readonly share: StreamShare | undefined;
+  readonly collate: Collate<Item, Batch>;
 }
 
-/** The share of a stream that one rank sees. */
-export interface StreamShare {
-  readonly rank: number;
-  readonly worldSize: number;
-  readonly training: boolean;
+/** A batch on its way: its promise is running already. */
+export interface StartedBatch<Batch> {
+  readonly batch: Promise<Batch>;
+  /** Items of the epoch's order, over all ranks, that are used up with this batch. */
+  readonly consumed: number;
 }
 
-/** A batch on its way. Made eagerly: its promise is already running. */
-export type PendingBatch<Batch> = Promise<Batch>;
-
-/** Starts the batches of `epoch` one by one, leaving out the first `skip`. Pulling an entry starts its work; awaiting it finishes it. */
+/** Starts this rank's batches of `epoch` one by one, from item `consumed` of the order on. Pulling an entry starts its work. */
 export async function* startBatches<Item, Batch>(
   plan: BatchPlan<Item, Batch>,
   epoch: number,
-  skip: number,
-): AsyncGenerator<{ readonly batch: PendingBatch<Batch> }> {
-  const groups = isIterableDataSet(plan.dataSet)
-    ? streamGroups(plan, plan.dataSet, epoch, skip)
-    : indexedGroups(plan, plan.dataSet, epoch, skip);
-  for await (const group of groups) {
-    const batch = group().then(plan.collate);
+  consumed: number,
+): AsyncGenerator<StartedBatch<Batch>> {
+  const rounds = isIterableDataSet(plan.dataSet)
+    ? streamRounds(plan, plan.dataSet, epoch, consumed)
+    : indexedRounds(plan, plan.dataSet, epoch, consumed);
+  let position = consumed;
+  for await (const { size, take } of rounds) {
+    position += size;
+    const part = partOfRound(size, plan);
+    if (part === null) continue;
+    const batch = take(part).then((items) => plan.collate(items, part.counted));
     // The consumer may be busy, or gone, when this fails: it gets the error when it awaits, and the process must not end before.
     batch.catch(() => {});
-    yield { batch };
+    yield { batch, consumed: position };
   }
 }
 
-type Group<Item> = () => Promise<Item[]>;
+/** One batch for each rank. */
+interface Round<Item> {
+  readonly size: number;
+  readonly take: (part: RoundPart) => Promise<Item[]>;
+}
 
-function* indexedGroups<Item, Batch>(
+function* indexedRounds<Item, Batch>(
   plan: BatchPlan<Item, Batch>,
   dataSet: MapDataSet<Item>,
   epoch: number,
-  skip: number,
-): Generator<Group<Item>> {
+  consumed: number,
+): Generator<Round<Item>> {
   const order = (plan.sampler as Sampler).indices(epoch);
-  for (let start = skip * plan.batchSize; start < order.length; start += plan.batchSize) {
-    const end = Math.min(start + plan.batchSize, order.length);
-    if (end - start < plan.batchSize && plan.dropLast) return;
-    yield () =>
-      Promise.all(Array.from({ length: end - start }, async (_, i) => dataSet.get(order[start + i] as number)));
-  }
+  const full = roundSize(plan);
+  for (let start = consumed; start < order.length; start += full)
+    yield {
+      size: Math.min(full, order.length - start),
+      take: ({ from, to }) =>
+        Promise.all(Array.from({ length: to - from }, async (_, i) => dataSet.get(order[start + from + i] as number))),
+    };
 }
 
-async function* streamGroups<Item, Batch>(
+/** Every rank reads the whole stream, and keeps its own items. */
+async function* streamRounds<Item, Batch>(
   plan: BatchPlan<Item, Batch>,
   dataSet: IterableDataSet<Item>,
   epoch: number,
-  skip: number,
-): AsyncGenerator<Group<Item>> {
-  let toSkip = skip * plan.batchSize;
+  consumed: number,
+): AsyncGenerator<Round<Item>> {
+  const full = roundSize(plan);
+  let toSkip = consumed;
   let items: Item[] = [];
-  for await (const item of shareOf(dataSet.iterate(epoch), plan.share)) {
+  const round = (all: Item[]): Round<Item> => ({ size: all.length, take: async ({ from, to }) => all.slice(from, to) });
+  for await (const item of dataSet.iterate(epoch)) {
     if (toSkip > 0) {
       toSkip--;
       continue;
     }
     items.push(item);
-    if (items.length === plan.batchSize) {
-      const full = items;
-      items = [];
-      yield async () => full;
-    }
+    if (items.length < full) continue;
+    yield round(items);
+    items = [];
   }
-  if (items.length > 0 && !plan.dropLast) yield async () => items;
-}
-
-/** Every worldSize-th item. In training a last round that does not reach all ranks is left out, so that the ranks stay in step. */
-async function* shareOf<Item>(
-  items: Iterable<Item> | AsyncIterable<Item>,
-  share: StreamShare | undefined,
-): AsyncGenerator<Item> {
-  let position = 0;
-  let held: { item: Item } | undefined;
-  for await (const item of items) {
-    const turn = share === undefined ? 0 : position % share.worldSize;
-    position++;
-    if (share === undefined || (turn === share.rank && !share.training)) yield item;
-    else if (share.training) {
-      if (turn === share.rank) held = { item };
-      if (turn === share.worldSize - 1 && held !== undefined) {
-        yield held.item;
-        held = undefined;
-      }
-    }
-  }
+  if (items.length > 0) yield round(items);
 }

@@ -126,7 +126,6 @@ describe('DataLoader', () => {
     const message = /order "RandomSampler", this loader's is "SequentialSampler".*same sampler/;
     expect(() => new DataLoader(numbers(20)).loadStateDict(state)).toThrow(message);
     expect(() => new DataLoader(numbers(20)).loadStateDict(state, { strict: false })).not.toThrow();
-    expect(() => shuffled.shard(0, 1, { training: true }).loadStateDict(state)).not.toThrow();
   });
 
   it('restores the seed of its sampler', async () => {
@@ -171,18 +170,6 @@ describe('DataLoader', () => {
     await expect(pass()).rejects.toThrow('item 2 is bad');
     expect(seen).toEqual([[0], [1]]);
   });
-
-  it.each([numbers(23), stream(23)])(
-    'shards: in evaluation every item once, in training as many batches on each rank',
-    async (dataSet: DataSet<number>) => {
-      const loader = new DataLoader(dataSet, { batchSize: 2 });
-      const ranks = [0, 1, 2];
-      const evaluated = await Promise.all(ranks.map((rank) => collect(loader.shard(rank, 3, { training: false }))));
-      expect(evaluated.flat(2).sort((a, b) => a - b)).toEqual(Array.from({ length: 23 }, (_, i) => i));
-      const trained = await Promise.all(ranks.map((rank) => collect(loader.shard(rank, 3, { training: true }))));
-      expect(new Set(trained.map((batches) => batches.flat().length)).size).toBe(1);
-    },
-  );
 
   it('takes another sampler', async () => {
     const loader = new DataLoader(numbers(3)).withSampler({ length: 2, indices: () => [2, 0] });

@@ -7,47 +7,48 @@ import {
   type Stateful,
   type StoredState,
 } from '@tensorloom/core';
-import { RandomSampler, SequentialSampler, type Sampler, type ShardOptions } from '../samplers/sampler.ts';
-import { DistributedSampler, shardSampler } from '../samplers/distributed.ts';
-import { startBatches, type BatchPlan, type StreamShare } from './batches.ts';
+import { RandomSampler, SequentialSampler, type Sampler } from '../samplers/sampler.ts';
+import { startBatches, type BatchPlan, type Collate } from './batches.ts';
 import { isIterableDataSet, type DataSet } from './data-set.ts';
 import { PrefetchQueue } from './prefetch-queue.ts';
+import { batchesIn, type Share } from './rounds.ts';
 
 /** Options of `DataLoader`. */
 export interface DataLoaderOptions<Item, Batch> {
   /** Items per batch (the micro-batch size), default 1. */
   readonly batchSize?: number;
   /** Makes a batch of items; default: the array of them. */
-  readonly collate?: (items: Item[]) => Batch | Promise<Batch>;
+  readonly collate?: Collate<Item, Batch>;
   /** The order; excludes `shuffle`. Not for iterable data sets. */
   readonly sampler?: Sampler;
   /** Shorthand for a `RandomSampler` (default false: in order). */
   readonly shuffle?: boolean;
   /** Seed of `shuffle` (default 0). */
   readonly seed?: number;
-  /** Leave out a last batch that is not full (default false). */
+  /** Leave out a last batch that is not full (default false); among ranks in training, a last round that does not fill a batch on each. */
   readonly dropLast?: boolean;
   /** How many batches are made ahead of the consumer (default 2; 0 for none). */
   readonly prefetch?: number;
-  /** The share of a stream, set by `shard`. */
-  readonly share?: StreamShare;
+  /** What of it is for this rank (default: all); set by `shard`. */
+  readonly share?: Share;
 }
 
 /**
  * One pass of `for await` is one epoch. A finished pass moves on to the next epoch; `setEpoch` chooses one.
- * `stateDict` counts the batches *delivered* to the consumer, however many are prefetched: after `loadStateDict` the next pass starts with
- * the very next batch. Loading the state of a finished epoch that has not moved on yet gives an empty pass.
+ * `stateDict` counts the items of the epoch's order that were *delivered* to the consumers of all ranks, however many are prefetched: after
+ * `loadStateDict` the next pass starts with the very next one. It is the same on all ranks, and means the same to any number of them.
+ * Loading the state of a finished epoch that has not moved on yet gives an empty pass.
  */
 export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, Stateful {
   readonly dataSet: DataSet<Item>;
   readonly batchSize: number;
   readonly dropLast: boolean;
   readonly prefetch: number;
-  readonly collate: (items: Item[]) => Batch | Promise<Batch>;
+  readonly collate: Collate<Item, Batch>;
   readonly sampler: Sampler | undefined;
-  readonly #share: StreamShare | undefined;
+  readonly #share: Share;
   #epoch = 0;
-  #delivered = 0;
+  #consumed = 0;
   #resumeAt = 0;
   #isLastBatch = false;
 
@@ -58,7 +59,7 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
     this.dropLast = options.dropLast ?? false;
     this.prefetch = options.prefetch ?? 2;
     this.collate = options.collate ?? ((items) => items as Batch);
-    this.#share = options.share;
+    this.#share = options.share ?? { rank: 0, worldSize: 1, training: false };
     if (!Number.isInteger(this.batchSize) || this.batchSize < 1)
       throw new TensorloomError(
         'BAD_OPTION',
@@ -72,20 +73,18 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
     this.sampler = chooseSampler(dataSet, options);
   }
 
-  /** Batches per epoch (on this rank); undefined for a stream. */
+  /** Batches per epoch on this rank; undefined for a stream. */
   get length(): number | undefined {
-    if (this.sampler === undefined) return undefined;
-    const batches = this.sampler.length / this.batchSize;
-    return this.dropLast ? Math.floor(batches) : Math.ceil(batches);
+    return this.sampler === undefined ? undefined : batchesIn(this.sampler.length, this.#plan());
   }
 
   get epoch(): number {
     return this.#epoch;
   }
 
-  /** Batches of the current epoch that the consumer has got. */
-  get batchesDelivered(): number {
-    return this.#delivered;
+  /** Items of the current epoch's order that the consumers of all ranks have got. */
+  get itemsConsumed(): number {
+    return this.#consumed;
   }
 
   /** Whether the batch delivered last is the last of its epoch: where a partial accumulation window must be closed. */
@@ -102,13 +101,12 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, undefined> {
     const epoch = this.#epoch;
-    const total = this.length;
     this.#moveTo(epoch, this.#resumeAt);
-    const queue = new PrefetchQueue(startBatches(this.#plan(), epoch, this.#delivered));
+    const queue = new PrefetchQueue(startBatches(this.#plan(), epoch, this.#consumed));
     this.#resumeAt = 0;
     this.#isLastBatch = false;
     // A stream shows its end only when one more is asked for, so that one batch is always looked ahead for `isLastBatch`.
-    const ahead = Math.max(this.prefetch, total === undefined ? 1 : 0);
+    const ahead = Math.max(this.prefetch, this.sampler === undefined ? 1 : 0);
     try {
       for (;;) {
         await queue.fill(1);
@@ -116,8 +114,8 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
         if (current === undefined) break;
         await queue.fill(ahead);
         const batch = await current.batch;
-        this.#delivered++;
-        this.#isLastBatch = total === undefined ? queue.isExhausted : this.#delivered === total;
+        this.#consumed = current.consumed;
+        this.#isLastBatch = this.sampler === undefined ? queue.isExhausted : this.#isThrough();
         yield batch;
       }
       const wasLast = this.#isLastBatch;
@@ -129,42 +127,33 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
   }
 
   /**
-   * A loader over the share of one rank, in the same state of iteration (epoch, no position). In training all ranks get equally many
-   * batches; in evaluation each item is counted once.
+   * A loader over the share of one rank, in the same state of iteration (epoch, no position). Of each round of `worldSize` batches of this
+   * loader, each rank gets one: together they get the very batches that one process would. The last round is dealt evenly; where it has
+   * fewer items than there are ranks, in training the others repeat an item that does not count (see `Collate`).
+   * @throws TensorloomError `BAD_OPTION` unless 0 <= rank < worldSize
    */
-  shard(rank: number, worldSize: number, options: ShardOptions): DataLoader<Item, Batch> {
+  shard(rank: number, worldSize: number, options: { readonly training: boolean }): DataLoader<Item, Batch> {
+    if (!Number.isInteger(worldSize) || worldSize < 1 || !Number.isInteger(rank) || rank < 0 || rank >= worldSize)
+      throw new TensorloomError(
+        'BAD_OPTION',
+        `DataLoader: rank ${rank} of world size ${worldSize}; expected 0 <= rank < worldSize.`,
+      );
     if (worldSize === 1) return this;
-    const common = {
-      batchSize: this.batchSize,
-      collate: this.collate,
-      dropLast: this.dropLast,
-      prefetch: this.prefetch,
-    };
-    const uneven = options.uneven ?? (this.dropLast ? 'drop' : 'pad');
-    const sharded =
-      this.sampler === undefined
-        ? new DataLoader<Item, Batch>(this.dataSet, {
-            ...common,
-            share: { rank, worldSize, training: options.training },
-          })
-        : new DataLoader<Item, Batch>(this.dataSet, {
-            ...common,
-            sampler: shardSampler(this.sampler, rank, worldSize, { ...options, uneven }),
-          });
+    const share = { rank, worldSize, training: options.training };
+    const sharded = new DataLoader<Item, Batch>(this.dataSet, { ...this.#settings(), share });
     sharded.setEpoch(this.#epoch);
     return sharded;
   }
 
   /** A loader with another order over the same data. */
   withSampler(sampler: Sampler): DataLoader<Item, Batch> {
-    const { batchSize, collate, dropLast, prefetch } = this;
-    return new DataLoader<Item, Batch>(this.dataSet, { batchSize, collate, dropLast, prefetch, sampler });
+    return new DataLoader<Item, Batch>(this.dataSet, { ...this.#settings(), sampler });
   }
 
   stateDict(): StateDict {
     const values: JsonObject = {
       epoch: this.#epoch,
-      batchesDelivered: this.#delivered,
+      itemsConsumed: this.#consumed,
       batchSize: this.batchSize,
       items: this.sampler?.length ?? null,
       order: orderOf(this.sampler),
@@ -174,22 +163,22 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
   }
 
   /**
-   * The next pass starts with the first batch that had not been delivered when `stateDict` was taken.
+   * The next pass starts with the first item that had not been delivered when `stateDict` was taken, by however many ranks.
    * @throws TensorloomError `BAD_CHECKPOINT` if the state is of a loader with another batch size, number of items or kind of order (unless `strict` is false)
    */
   loadStateDict(state: StoredState, options: LoadOptions = {}): void {
-    const { epoch, batchesDelivered, batchSize, items, order, sampler } = state.values;
-    if (!isCount(epoch) || !isCount(batchesDelivered))
+    const { epoch, itemsConsumed, batchSize, items, order, sampler } = state.values;
+    if (!isCount(epoch) || !isCount(itemsConsumed))
       throw new TensorloomError(
         'BAD_CHECKPOINT',
-        `DataLoader: a state with epoch ${JSON.stringify(epoch)} and batchesDelivered ${JSON.stringify(batchesDelivered)}; expected whole numbers.`,
+        `DataLoader: a state with epoch ${JSON.stringify(epoch)} and itemsConsumed ${JSON.stringify(itemsConsumed)}; expected whole numbers.`,
       );
     const ownItems = this.sampler?.length ?? null;
     if (options.strict !== false && (batchSize !== this.batchSize || items !== ownItems))
       throw new TensorloomError(
         'BAD_CHECKPOINT',
         `DataLoader: the state is of ${JSON.stringify(items)} items in batches of ${JSON.stringify(batchSize)}, this loader has ${String(ownItems)} in batches of ${this.batchSize}: ` +
-          'a position in the one means nothing in the other. Resume with the same data, batch size and number of ranks.',
+          'a position in the one means nothing in the other. Resume with the same data and batch size.',
       );
     if (options.strict !== false && order !== orderOf(this.sampler))
       throw new TensorloomError(
@@ -198,26 +187,35 @@ export class DataLoader<Item, Batch = Item[]> implements AsyncIterable<Batch>, S
       );
     if (sampler !== null && typeof sampler === 'object' && !Array.isArray(sampler))
       this.sampler?.loadStateDict?.(sampler);
-    this.#moveTo(epoch, batchesDelivered);
+    this.#moveTo(epoch, itemsConsumed);
   }
 
-  #moveTo(epoch: number, delivered: number): void {
+  #moveTo(epoch: number, consumed: number): void {
     this.#epoch = epoch;
-    this.#delivered = delivered;
-    this.#resumeAt = delivered;
-    this.#isLastBatch = delivered > 0 && delivered === this.length;
+    this.#consumed = consumed;
+    this.#resumeAt = consumed;
+    this.#isLastBatch = consumed > 0 && this.#isThrough();
+  }
+
+  /** No batch of the epoch is left for this rank; false for a stream, of which that is not known. */
+  #isThrough(): boolean {
+    return this.sampler !== undefined && batchesIn(this.sampler.length - this.#consumed, this.#plan()) === 0;
   }
 
   #plan(): BatchPlan<Item, Batch> {
     const { dataSet, sampler, batchSize, dropLast, collate } = this;
     return { dataSet, sampler, batchSize, dropLast, collate, share: this.#share };
   }
+
+  #settings(): DataLoaderOptions<Item, Batch> {
+    const { batchSize, dropLast, collate, prefetch, sampler } = this;
+    const share = this.#share;
+    return { batchSize, dropLast, collate, prefetch, share, ...(sampler === undefined ? {} : { sampler }) };
+  }
 }
 
 /** The kind of a sampler's order, by its class; null for a stream. */
 function orderOf(sampler: Sampler | undefined): string | null {
-  if (sampler instanceof DistributedSampler)
-    return `${orderOf(sampler.inner)} of rank ${sampler.rank} of ${sampler.worldSize}`;
   return sampler?.constructor.name ?? null;
 }
 

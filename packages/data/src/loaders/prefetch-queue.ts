@@ -1,12 +1,13 @@
 /** Batches that were started ahead of their consumer, in order. */
+import type { StartedBatch } from './batches.ts';
 
 export class PrefetchQueue<Batch> {
-  readonly #source: AsyncGenerator<{ readonly batch: Promise<Batch> }>;
-  readonly #ahead: Promise<Batch>[] = [];
+  readonly #source: AsyncGenerator<StartedBatch<Batch>>;
+  readonly #ahead: StartedBatch<Batch>[] = [];
   #sourceEnded = false;
 
   /** @param source starts one batch each time it is asked */
-  constructor(source: AsyncGenerator<{ readonly batch: Promise<Batch> }>) {
+  constructor(source: AsyncGenerator<StartedBatch<Batch>>) {
     this.#source = source;
   }
 
@@ -20,14 +21,13 @@ export class PrefetchQueue<Batch> {
     while (!this.#sourceEnded && this.#ahead.length < count) {
       const next = await this.#source.next();
       if (next.done === true) this.#sourceEnded = true;
-      else this.#ahead.push(next.value.batch);
+      else this.#ahead.push(next.value);
     }
   }
 
   /** Takes the first batch out, without waiting for it; undefined where none is queued. */
-  take(): { readonly batch: Promise<Batch> } | undefined {
-    const batch = this.#ahead.shift();
-    return batch && { batch };
+  take(): StartedBatch<Batch> | undefined {
+    return this.#ahead.shift();
   }
 
   async close(): Promise<void> {

@@ -16,9 +16,9 @@ export interface TextBatch {
   readonly attentionMask: HostTensor;
   /** [batch] int32 class indices; float32 for regression */
   readonly labels: HostTensor;
-  /** Texts in the batch. */
+  /** Texts in the batch that count: all, or none where it only keeps this rank in step with the others. */
   readonly items: number;
-  /** Tokens that are not padding. */
+  /** Tokens of the texts that count, without padding. */
   readonly tokens: number;
 }
 
@@ -41,12 +41,12 @@ export interface TextCollateOptions {
  * has a last token to pool at.
  * @throws TensorloomError `BAD_OPTION` for `padding: 'max'` without `maxLength`
  */
-export function textCollator(options: TextCollateOptions): (texts: TokenizedText[]) => TextBatch {
+export function textCollator(options: TextCollateOptions): (texts: TokenizedText[], counted?: number) => TextBatch {
   const { padId, padding = 'longest', paddingSide = 'right', task = 'classification' } = options;
   if (padding === 'max' && options.maxLength === undefined)
     throw new TensorloomError('BAD_OPTION', "textCollator: padding 'max' needs maxLength, the length to pad to.");
   const limit = options.maxLength ?? Infinity;
-  return (texts) => {
+  return (texts, counted = texts.length) => {
     const lengths = texts.map((text) => Math.max(1, Math.min(text.ids.length, limit)));
     const seq = padding === 'max' ? limit : Math.max(...lengths);
     const inputIds = new Int32Array(texts.length * seq).fill(padId);
@@ -64,8 +64,8 @@ export function textCollator(options: TextCollateOptions): (texts: TokenizedText
       labels: new HostTensor(task === 'regression' ? Float32Array.from(labels) : Int32Array.from(labels), [
         texts.length,
       ]),
-      items: texts.length,
-      tokens: lengths.reduce((sum, length) => sum + length, 0),
+      items: counted,
+      tokens: lengths.slice(0, counted).reduce((sum, length) => sum + length, 0),
     };
   };
 }

@@ -17,6 +17,8 @@ export interface TextLoaderOptions extends TextCollateOptions {
    * False: a plain shuffle, and the data set's own order. Of no use, and not done, for evaluation with batches of one.
    */
   readonly bucketing?: boolean;
+  /** Micro-batches of one optimizer step over all ranks (default 1): see `LengthBucketedOptions`. */
+  readonly batchesPerStep?: number;
   readonly dropLast?: boolean;
   readonly prefetch?: number;
 }
@@ -36,10 +38,10 @@ export function createTextLoader(
 }
 
 function samplerFor(split: TokenizedSplit, options: TextLoaderOptions): Sampler {
-  const { batchSize, training = false, seed = 0, bucketing = true } = options;
+  const { batchSize, training = false, seed = 0, bucketing = true, batchesPerStep = 1 } = options;
   if (training)
     return bucketing
-      ? new LengthBucketedSampler(split.lengths(), { batchSize, seed })
+      ? new LengthBucketedSampler(split.lengths(), { batchSize, seed, batchesPerStep })
       : new RandomSampler(split.length, { seed });
   return bucketing && batchSize > 1 ? new LengthSortedSampler(split.lengths()) : new SequentialSampler(split.length);
 }

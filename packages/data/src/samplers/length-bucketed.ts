@@ -1,20 +1,24 @@
 /** A random order in which neighbours are of similar length, so that little of a batch is padding. */
 import { TensorloomError, type JsonObject } from '@tensorloom/core';
 import { range, seededGenerator, shuffle } from '../random/seeded.ts';
-import { DistributedSampler } from './distributed.ts';
-import type { Sampler, ShardOptions } from './sampler.ts';
+import type { Sampler } from './sampler.ts';
 
 /** Options of `LengthBucketedSampler`. */
 export interface LengthBucketedOptions {
-  /** Items per batch, over all ranks. */
+  /** Items per batch. */
   readonly batchSize: number;
   readonly seed?: number;
   /** Batches per window that is sorted by length (default 50): larger pads less, smaller is more random. */
   readonly windowBatches?: number;
+  /**
+   * Batches of one optimizer step over all ranks (default 1). They are put in order of length, the longest first: ranks take neighbouring
+   * batches, so that none waits long for another. What a step sums up is the same.
+   */
+  readonly batchesPerStep?: number;
 }
 
 /**
- * Shuffle all; cut into windows of `windowBatches` batches; sort each by length; cut into batches; shuffle the batches. What does not fill a
+ * Shuffle all; cut into windows of `windowBatches` batches; sort each by length; cut into batches; shuffle the batches; sort those of each step. What does not fill a
  * batch stays last and unsorted, so that consecutive runs of `batchSize` indices are the batches, and dropping the last is unbiased. Each
  * item occurs once per epoch.
  */
@@ -23,21 +27,24 @@ export class LengthBucketedSampler implements Sampler {
   readonly #lengths: ArrayLike<number>;
   readonly #batchSize: number;
   #windowBatches: number;
+  #batchesPerStep: number;
   #seed: number;
 
   /**
    * @param lengths the length of each item, e.g. in tokens
-   * @throws TensorloomError `BAD_OPTION` unless `batchSize` and `windowBatches` are whole numbers of at least 1
+   * @throws TensorloomError `BAD_OPTION` unless `batchSize`, `windowBatches` and `batchesPerStep` are whole numbers of at least 1
    */
   constructor(lengths: ArrayLike<number>, options: LengthBucketedOptions) {
     this.length = lengths.length;
     this.#lengths = lengths;
     this.#batchSize = options.batchSize;
     this.#windowBatches = options.windowBatches ?? 50;
+    this.#batchesPerStep = options.batchesPerStep ?? 1;
     this.#seed = options.seed ?? 0;
     for (const [name, value] of [
       ['batchSize', this.#batchSize],
       ['windowBatches', this.#windowBatches],
+      ['batchesPerStep', this.#batchesPerStep],
     ] as const)
       if (!Number.isInteger(value) || value < 1)
         throw new TensorloomError(
@@ -61,6 +68,9 @@ export class LengthBucketedSampler implements Sampler {
     for (let start = 0; start < full.length; start += windowSize)
       full.subarray(start, start + windowSize).sort((a, b) => lengthOf(a) - lengthOf(b));
     const batchOrder = shuffle(range(fullBatches), generator);
+    const longest = (batch: number): number => lengthOf(full[(batch + 1) * this.#batchSize - 1] as number);
+    for (let start = 0; start < fullBatches; start += this.#batchesPerStep)
+      batchOrder.subarray(start, start + this.#batchesPerStep).sort((a, b) => longest(b) - longest(a));
     const bucketed = order.slice();
     for (let i = 0; i < fullBatches; i++) {
       const start = (batchOrder[i] as number) * this.#batchSize;
@@ -69,22 +79,13 @@ export class LengthBucketedSampler implements Sampler {
     return bucketed;
   }
 
-  /** Buckets the batches of all ranks together, so that the ranks' batches of one step are of similar length and none waits. */
-  shard(rank: number, worldSize: number, options: ShardOptions): Sampler {
-    const joint = new LengthBucketedSampler(this.#lengths, {
-      batchSize: this.#batchSize * worldSize,
-      seed: this.#seed,
-      windowBatches: this.#windowBatches,
-    });
-    return new DistributedSampler(joint, rank, worldSize, options);
-  }
-
   stateDict(): JsonObject {
-    return { seed: this.#seed, windowBatches: this.#windowBatches };
+    return { seed: this.#seed, windowBatches: this.#windowBatches, batchesPerStep: this.#batchesPerStep };
   }
 
   loadStateDict(state: JsonObject): void {
     if (typeof state.seed === 'number') this.#seed = state.seed;
     if (typeof state.windowBatches === 'number') this.#windowBatches = state.windowBatches;
+    if (typeof state.batchesPerStep === 'number') this.#batchesPerStep = state.batchesPerStep;
   }
 }

@@ -4,7 +4,7 @@ import type { Sampler } from './sampler.ts';
 
 /**
  * Longest first, the same in every epoch: least padding, and a batch that does not fit into memory shows at once. Equal lengths keep the
- * data set's order. Shares of ranks are dealt item by item, so that they are of similar length too.
+ * data set's order. Ranks take neighbouring batches, which are of similar length too.
  */
 export class LengthSortedSampler implements Sampler {
   readonly length: number;

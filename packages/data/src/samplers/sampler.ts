@@ -8,19 +8,9 @@ export interface Sampler {
   readonly length: number;
   /** The indices of `epoch`, in order. */
   indices(epoch: number): ArrayLike<number>;
-  /** This order's share for one rank; without it a `DistributedSampler` deals the indices out. */
-  shard?(rank: number, worldSize: number, options: ShardOptions): Sampler;
   /** Settings that the order depends on (a seed), for a checkpoint. */
   stateDict?(): JsonObject;
   loadStateDict?(state: JsonObject): void;
-}
-
-/** How an order is shared among ranks. */
-export interface ShardOptions {
-  /** Training: every rank gets equally many (see `uneven`). Evaluation: each item goes to exactly one rank, shares may differ by one. */
-  readonly training: boolean;
-  /** How training makes shares equal: repeat a few items from the front (`pad`, default) or leave the rest out (`drop`). */
-  readonly uneven?: 'pad' | 'drop';
 }
 
 /** 0, 1, 2, …: the order of evaluation. */

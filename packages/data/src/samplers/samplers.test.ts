@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { range } from '../random/seeded.ts';
-import { DistributedSampler, shardSampler } from './distributed.ts';
 import { LengthBucketedSampler } from './length-bucketed.ts';
 import { LengthSortedSampler } from './length-sorted.ts';
 import { RandomSampler, SequentialSampler, type Sampler } from './sampler.ts';
@@ -94,71 +93,45 @@ describe('LengthBucketedSampler', () => {
     expect(rising).toBeLessThan(170);
   });
 
-  it('gives the ranks batches of similar length in the same step', () => {
-    const [first, second] = [0, 1].map((rank) =>
-      new LengthBucketedSampler(given, { batchSize: 4, seed: 1 }).shard(rank, 2, { training: true }).indices(0),
-    ) as [Int32Array, Int32Array];
-    let difference = 0;
-    for (let i = 0; i < 1000; i++)
-      difference += Math.abs((given[first[i] as number] as number) - (given[second[i] as number] as number));
-    expect(difference / 1000).toBeLessThan(10);
+  it('puts the batches of a step in order of length, and changes neither the batches nor which step they are in', () => {
+    const batchesOf = (batchesPerStep: number): number[][] => {
+      const order = Array.from(new LengthBucketedSampler(given, { batchSize: 4, seed: 1, batchesPerStep }).indices(2));
+      return Array.from({ length: Math.ceil(order.length / 4) }, (_, i) => order.slice(4 * i, 4 * i + 4));
+    };
+    const longest = (batch: number[]): number => Math.max(...batch.map((index) => given[index] as number));
+    const [plain, ordered] = [batchesOf(1), batchesOf(8)];
+    expect(ordered).not.toEqual(plain);
+    for (let start = 0; start < plain.length - 1; start += 8) {
+      const step = ordered.slice(start, start + 8);
+      const names = (batches: number[][]): string[] => batches.map(String).sort();
+      expect(names(step)).toEqual(names(plain.slice(start, start + 8)));
+      const lengths = step.filter((batch) => batch.length === 4).map(longest);
+      // The last batch of all is not full, and stays where it is.
+      const sorted = start + 8 < plain.length ? lengths : lengths.slice(0, -1);
+      expect(sorted).toEqual([...sorted].sort((a, b) => b - a));
+    }
+    expect(ordered.at(-1)).toEqual(plain.at(-1));
+  });
+
+  it('with the batches of a step in order, gives ranks that take neighbours about the same work', () => {
+    /** Padded tokens of the longer of two neighbouring batches, summed, over half of all: 1 where no rank ever waits. */
+    const waiting = (batchesPerStep: number): number => {
+      const order = Array.from(new LengthBucketedSampler(given, { batchSize: 4, seed: 1, batchesPerStep }).indices(0));
+      const lengths = Array.from({ length: 496 }, (_, i) =>
+        Math.max(...order.slice(4 * i, 4 * i + 4).map((index) => given[index] as number)),
+      );
+      let slowest = 0;
+      for (let i = 0; i < lengths.length; i += 2) slowest += Math.max(lengths[i] as number, lengths[i + 1] as number);
+      return (2 * slowest) / lengths.reduce((a, b) => a + b, 0);
+    };
+    expect(waiting(1)).toBeGreaterThan(1.25);
+    expect(waiting(16)).toBeLessThan(1.07);
   });
 });
 
-describe('DistributedSampler', () => {
-  const world = fc.integer({ min: 1, max: 7 });
-
-  it('in evaluation gives each item to exactly one rank', () => {
-    fc.assert(
-      fc.property(lengths, seed, epoch, world, (given, s, e, worldSize) => {
-        for (const sampler of [
-          new RandomSampler(given.length, { seed: s }),
-          new LengthBucketedSampler(given, { batchSize: 3, seed: s }),
-        ]) {
-          const shares = Array.from({ length: worldSize }, (_, rank) =>
-            shardSampler(sampler, rank, worldSize, { training: false }),
-          );
-          const dealt = shares.flatMap((share) => Array.from(share.indices(e)));
-          expect(sorted(dealt)).toEqual([...range(given.length)]);
-          shares.forEach((share) => expect(share.indices(e)).toHaveLength(share.length));
-        }
-      }),
-    );
-  });
-
-  it('in training gives ranks equally many: padded, all items occur; dropped, none occurs twice', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 200 }), seed, epoch, world, (length, s, e, worldSize) => {
-        const deal = (uneven: 'pad' | 'drop'): number[] => {
-          const shares = Array.from(
-            { length: worldSize },
-            (_, rank) =>
-              new DistributedSampler(new RandomSampler(length, { seed: s }), rank, worldSize, {
-                training: true,
-                uneven,
-              }),
-          );
-          expect(new Set(shares.map((share) => share.indices(e).length)).size).toBe(1);
-          return shares.flatMap((share) => Array.from(share.indices(e)));
-        };
-        expect(new Set(deal('pad')).size).toBe(length);
-        const dropped = deal('drop');
-        expect(new Set(dropped).size).toBe(dropped.length);
-        expect(dropped.length).toBeGreaterThan(length - worldSize);
-      }),
-    );
-  });
-
-  it('refuses a rank outside the world', () => {
-    expect(() => new DistributedSampler(new SequentialSampler(3), 2, 2, { training: true })).toThrow(
-      /rank 2 of world size 2/,
-    );
-  });
-});
-
-it('a bucketed order is restored with its seed and its windows', () => {
+it('a bucketed order is restored with its seed, its windows and its steps', () => {
   const lengths = Array.from({ length: 100 }, (_, i) => (i * 37) % 91);
-  const stored = new LengthBucketedSampler(lengths, { batchSize: 4, seed: 1, windowBatches: 2 });
+  const stored = new LengthBucketedSampler(lengths, { batchSize: 4, seed: 1, windowBatches: 2, batchesPerStep: 3 });
   const restored = new LengthBucketedSampler(lengths, { batchSize: 4 });
   expect(restored.indices(3)).not.toEqual(stored.indices(3));
   restored.loadStateDict(stored.stateDict());
