@@ -33,9 +33,16 @@ export async function rankEnvironments(worldSize, threads = '1') {
   return Array.from({ length: worldSize }, (_, rank) => ({ ...common, RANK: String(rank), LOCAL_RANK: String(rank) }));
 }
 
-/** Runs one command per environment and gives the JSON object that one of them prints. @returns {Promise<any>} */
-export async function runRanks(name, command, args, environments, timeoutMs = 300_000) {
-  const children = environments.map((env) => spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] }));
+/**
+ * Runs one command per environment and gives the JSON object that one of them prints.
+ * @param {string | ((index: number) => [string, string[]])} command or what gives command and arguments by rank
+ * @returns {Promise<any>}
+ */
+export async function runRanks(name, command, args, environments, timeoutMs = 600_000) {
+  const children = environments.map((env, index) => {
+    const [program, list] = typeof command === 'function' ? command(index) : [command, args];
+    return spawn(program, list, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  });
   let answer;
   const ends = children.map(async (child) => {
     let output = '';
