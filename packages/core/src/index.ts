@@ -7,6 +7,7 @@ export type { Json, JsonObject, LoadOptions, StateDict, Stateful, StoredState, S
 export { Module, snakeCase } from './modules/module.ts';
 export { Parameter, type Gradient } from './modules/parameter.ts';
 export { RowSparse } from './autograd/row-sparse.ts';
+export { accumulateGradient } from './autograd/accumulate.ts';
 export { backward, type BackwardOptions, type LossOutput } from './autograd/backward.ts';
 export { fusedOp, hasKernel, tensorOf, type FusedOpDefinition, type TensorOrParameter } from './ops/fused-op.ts';
 export { linear } from './ops/linear.ts';
@@ -32,7 +33,10 @@ export { clipGradients, gradientNorm, scaleGradients } from './optimizers/gradie
 export { Metric } from './metrics/metric.ts';
 export { Accuracy } from './metrics/accuracy.ts';
 export { Mean, Perplexity } from './metrics/mean.ts';
-export { GradientWindow, type Reduction } from './strategies/gradient-window.ts';
+export { GradientWindow, type BackwardHooks } from './strategies/gradient-window.ts';
+export { ownGradients, type Reduction, type Shard, type WindowTotals } from './strategies/reduction.ts';
+export { WindowStrategy } from './strategies/window-strategy.ts';
+export { heldBytes } from './strategies/held-bytes.ts';
 export { refuseUnknownOptions, SingleDeviceStrategy } from './strategies/single-device.ts';
 
 export {
@@ -83,6 +87,7 @@ export {
   strategies,
   type BackwardRequest,
   type ClipOptions,
+  type HeldBytes,
   type StepOptions,
   type StepResult,
   type Strategy,

@@ -44,6 +44,8 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
   readonly groups: readonly Group[];
   protected abstract readonly momentNames: readonly string[];
   readonly #states = new Map<Parameter, ParameterState>();
+  /** Names of parameters that were replaced by none. */
+  readonly #elsewhere = new Set<string>();
 
   /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range, `MISUSE` without parameters or with one given twice */
   constructor(groups: readonly Group[]) {
@@ -98,6 +100,7 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
       parameter.name ||= String(place);
       const replacement = replacements.get(parameter);
       if (replacement) replacement.name = parameter.name;
+      else if (replacement === null) this.#elsewhere.add(parameter.name);
     }
     for (const [i, parameters] of next.entries()) (this.groups[i] as Group).parameters = parameters;
   }
@@ -127,33 +130,55 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
 
   /**
    * Tensors: `NAME.MOMENT`, of the parameter's shape, or, for a table with row-sparse gradients, `[count, width]` with the
-   * row numbers in `NAME.rows` (int32 `[count]`). Values: `steps` by parameter name and the groups' hyper-parameters.
-   * The tensors are valid until the next step.
+   * row numbers in `NAME.rows` (int32 `[count]`, in the whole table). Values: `steps` by parameter name and the groups'
+   * hyper-parameters. Those of parameters that are shards are named in `shards`. The tensors are valid until the next step.
    */
   stateDict(): StateDict {
     const tensors: Record<string, Tensor> = {};
+    const shards = new Set<string>();
     const steps: JsonObject = {};
     for (const [name, parameter] of this.#named()) {
       const state = this.#states.get(parameter);
       if (state === undefined) continue;
       steps[name] = state.steps;
-      for (const [key, tensor] of Object.entries(state.tensors())) tensors[`${name}.${key}`] = tensor;
+      for (const [key, tensor] of Object.entries(state.tensors())) {
+        tensors[`${name}.${key}`] = tensor;
+        if (parameter.isRows) shards.add(`${name}.${key}`);
+      }
     }
     const groups = this.groups.map(({ parameters, ...options }) => ({
       ...(structuredClone(options) as JsonObject),
       parameters: parameters.map((parameter) => this.#nameOf(parameter)),
     }));
-    return { tensors, values: { steps, groups } };
+    return { tensors, values: { steps, groups }, ...(shards.size > 0 && { shards }) };
   }
 
-  /** @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then */
+  /** Bytes of all moments. */
+  get stateBytes(): number {
+    return [...this.#states.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /**
+   * Tensors in `stored` are whole; shards read their own rows.
+   * @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then
+   */
   loadStateDict(stored: StoredState, options: LoadOptions = {}): void {
-    const names = this.#named();
-    const { states, groups } = readOptimizerState(stored, names, this.momentNames, this.groups, options.strict ?? true);
+    const { states, groups } = readOptimizerState(stored, {
+      parameters: this.#named(),
+      elsewhere: this.#elsewhere,
+      momentNames: this.momentNames,
+      groups: this.groups,
+      strict: options.strict ?? true,
+    });
     for (const state of this.#states.values()) state.dispose();
     this.#states.clear();
     for (const [parameter, create] of states) this.#states.set(parameter, create());
     for (const [i, values] of groups.entries()) Object.assign(this.groups[i] as Group, values);
+  }
+
+  /** Bytes of all moments, with the room that tables keep for more rows. */
+  get stateBytes(): number {
+    return [...this.#states.values()].reduce((sum, state) => sum + state.bytes, 0);
   }
 
   /** Frees moments. */

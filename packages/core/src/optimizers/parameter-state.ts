@@ -48,8 +48,18 @@ export class ParameterState {
     const [names, tensors] =
       this.#rows === null
         ? [this.momentNames, this.#dense ?? []]
-        : [['rows', ...this.momentNames], this.#rows.tensors()];
+        : [['rows', ...this.momentNames], this.#rows.tensors(this.parameter.placement?.firstRow)];
     return Object.fromEntries(tensors.map((tensor, i) => [names[i] as string, tensor]));
+  }
+
+  /** Bytes held by moments. */
+  get bytes(): number {
+    return (this.#dense ?? []).reduce((sum, { size }) => sum + 4 * size, this.#rows?.bytes ?? 0);
+  }
+
+  /** Bytes of the moments. */
+  get bytes(): number {
+    return (this.#dense ?? []).reduce((sum, { size }) => sum + 4 * size, this.#rows?.bytes ?? 0);
   }
 
   dispose(): void {

@@ -52,16 +52,35 @@ export class RowMoments {
     return offsets;
   }
 
-  /** `[rows int32 [count], ...moments float32 [count, width]]`, valid until the next change. Owned by this object. */
-  tensors(): readonly Tensor[] {
-    if (this.#snapshot.length === 0)
+  /**
+   * `[rows int32 [count], ...moments float32 [count, width]]`, in ascending order of rows; valid until the next change. Owned by this object.
+   * @param firstRow what is added to the row numbers: of a shard, where it begins in the whole table
+   */
+  tensors(firstRow = 0): readonly Tensor[] {
+    if (this.#snapshot.length === 0) {
+      const rows = this.rows.slice(0, this.count).sort();
+      const sorted = (values: Float32Array): Float32Array => {
+        const result = new Float32Array(rows.length * this.width);
+        for (const [i, row] of rows.entries()) {
+          const from = (this.#position[row] as number) * this.width;
+          result.set(values.subarray(from, from + this.width), i * this.width);
+        }
+        return result;
+      };
       this.#snapshot = [
-        tf.tensor1d(this.rows.slice(0, this.count), 'int32'),
-        ...this.moments.map((values) =>
-          tf.tensor2d(values.slice(0, this.count * this.width), [this.count, this.width], 'float32'),
+        tf.tensor1d(
+          rows.map((row) => row + firstRow),
+          'int32',
         ),
+        ...this.moments.map((values) => tf.tensor2d(sorted(values), [this.count, this.width], 'float32')),
       ].map((tensor) => tf.keep(tensor));
+    }
     return this.#snapshot;
+  }
+
+  /** Bytes of the moments, the room for more rows included. */
+  get bytes(): number {
+    return this.moments.reduce((sum, values) => sum + values.byteLength, 0);
   }
 
   /** Each moment as the dense tensor `[numRows, width]` (new). */
@@ -72,6 +91,12 @@ export class RowMoments {
         dense.set(values.subarray(i * this.width, (i + 1) * this.width), (this.rows[i] as number) * this.width);
       return tf.tensor2d(dense, [this.numRows, this.width], 'float32');
     });
+  }
+
+  /** Bytes held, with room for rows to come. */
+  get bytes(): number {
+    const moments = this.moments.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return moments + this.rows.byteLength + this.#position.byteLength;
   }
 
   dispose(): void {

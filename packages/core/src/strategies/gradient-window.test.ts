@@ -204,7 +204,11 @@ describe.each(testBackends())('an accumulation window on %s', (backend) => {
     const model = new Tiny();
     const window = new GradientWindow(new FixedScaler(1));
     window.addModule(model);
-    expect(window.stateDict()).toEqual({ tensors: {}, values: { items: 0, microBatches: 0, scale: 1 } });
+    expect(window.stateDict()).toEqual({
+      tensors: {},
+      values: { items: 0, microBatches: 0, scale: 1, firstRows: {} },
+      scope: 'rank',
+    });
     const foreign = new Map([['0.other', storedInMemory(new HostTensor(new Float32Array(1), [1]))]]);
     expect(() => window.loadStateDict({ tensors: foreign, values: { items: 1, microBatches: 1, scale: 1 } })).toThrow(
       /unexpected: 0.other/,

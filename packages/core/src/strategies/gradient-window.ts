@@ -4,19 +4,30 @@ import { backward, type LossOutput } from '../autograd/backward.ts';
 import { TensorloomError } from '../errors.ts';
 import type { Module } from '../modules/module.ts';
 import type { Parameter } from '../modules/parameter.ts';
-import { clipFactor, clipGradientValues, gradientNorm, scaleGradients } from '../optimizers/gradients.ts';
+import { clipFactor, clipGradientValues, scaleGradients } from '../optimizers/gradients.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import type { LossScaler } from '../precision/loss-scaler.ts';
 import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import type { ClipOptions, StepOptions, StepResult } from './strategy.ts';
-import { readGradients, storeGradients } from './window-state.ts';
+import { ownGradients, type Reduction } from './reduction.ts';
+import { readWindow, storeGradients } from './window-state.ts';
 
-/**
- * Sums the gradients of `parameters` over all ranks in place, and returns the number of items of all ranks. Called once
- * per optimizer when a window closes.
- */
-export type Reduction = (parameters: readonly Parameter[], items: number) => Promise<number>;
+/** What a strategy does while a micro-batch is added. */
+export interface BackwardHooks {
+  /** After forward, ahead of the walk backwards: the items of the window with this micro-batch. */
+  readonly onItems?: (items: number) => void;
+  /** As `backward`'s. */
+  readonly onParameterReady?: (parameter: Parameter) => void;
+}
+
+/** What is found when an optimizer's gradients are finished. */
+interface Finished {
+  /** Before clipping. */
+  readonly norm: number;
+  /** Undefined if they were finished ahead of the step, when nobody had been asked. */
+  readonly discard: boolean | undefined;
+}
 
 /**
  * Micro-batches are added with the seed items × loss scale, so that a gradient in the window is the scaled sum over
@@ -33,13 +44,13 @@ export class GradientWindow implements Stateful {
   #reported: boolean | undefined;
   readonly #modules: Module[] = [];
   /** Optimizers whose gradients are finished, with what was found. */
-  readonly #finished = new Map<Optimizer, number>();
+  readonly #finished = new Map<Optimizer, Finished>();
   readonly #closedFor = new Set<Optimizer>();
   #snapshot: Tensor[] = [];
 
   constructor(
     readonly lossScaler: LossScaler,
-    readonly reduce: Reduction = (_parameters, items) => Promise.resolve(items),
+    readonly reduction: Reduction = ownGradients,
   ) {}
 
   /** Items of the micro-batches so far (reviews; unmasked tokens for language modelling). */
@@ -69,7 +80,7 @@ export class GradientWindow implements Stateful {
     module: Module,
     compute: () => T,
     items?: number,
-    onParameterReady?: (parameter: Parameter) => void,
+    { onItems, onParameterReady }: BackwardHooks = {},
   ): T {
     this.addModule(module);
     if (this.#isOver) this.#empty();
@@ -84,6 +95,7 @@ export class GradientWindow implements Stateful {
             'BAD_OPTION',
             `A micro-batch has ${counted} items; it must be a whole number of at least 0.`,
           );
+        onItems?.(this.#items + counted);
         return counted * this.#scale;
       },
       ...(onParameterReady && { onParameterReady }),
@@ -95,25 +107,27 @@ export class GradientWindow implements Stateful {
 
   /**
    * Finishes the gradients of `optimizer` (once): reduces, divides, unscales.
+   * @param discard undefined if nobody has asked for it yet
    * @returns their global norm, which is not finite if any of them is not
    */
   async #finish(
     optimizer: Optimizer,
     normType: number,
+    discard: boolean | undefined,
     factorFor: (norm: number) => number = () => 1,
   ): Promise<number> {
     const { parameters } = optimizer;
     if (this.#finished.has(optimizer)) {
-      const norm = gradientNorm(parameters, normType);
+      const norm = await this.reduction.norm(parameters, normType);
       if (Number.isFinite(norm)) scaleGradients(parameters, factorFor(norm));
       return norm;
     }
-    const items = await this.reduce(parameters, this.#items);
+    const totals = await this.reduction.reduce(parameters, this.#items, discard ?? false);
     // Dividing and clipping are one pass over the gradients. Without items all gradients are zero.
-    const share = 1 / (Math.max(items, 1) * this.#scale);
-    const norm = gradientNorm(parameters, normType) * share;
+    const share = 1 / (Math.max(totals.items, 1) * this.#scale);
+    const norm = (await this.reduction.norm(parameters, normType)) * share;
     if (Number.isFinite(norm)) scaleGradients(parameters, share * factorFor(norm));
-    this.#finished.set(optimizer, norm);
+    this.#finished.set(optimizer, { norm, discard: discard === undefined ? undefined : totals.discard });
     return norm;
   }
 
@@ -129,7 +143,7 @@ export class GradientWindow implements Stateful {
         `clipGradients takes either clipNorm or clipValue; got ${clipNorm === undefined ? 'neither' : 'both'}.`,
       );
     checkLimits({ clipNorm, clipValue });
-    const norm = await this.#finish(optimizer, normType, (found) =>
+    const norm = await this.#finish(optimizer, normType, undefined, (found) =>
       clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
     );
     if (clipValue !== undefined && Number.isFinite(norm)) clipGradientValues(optimizer.parameters, clipValue);
@@ -148,17 +162,19 @@ export class GradientWindow implements Stateful {
       );
     checkLimits({ clipNorm, clipValue });
     if (this.#microBatches === 0 || this.#closedFor.has(optimizer)) return { closed: false, stepped: false };
-    const norm = await this.#finish(optimizer, 2, (found) =>
+    const norm = await this.#finish(optimizer, 2, discard, (found) =>
       clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
     );
-    const stepped = this.#report(Number.isFinite(norm)) && !discard;
+    const finished = this.#finished.get(optimizer);
+    const discarded = finished?.discard ?? (await this.reduction.agree(discard));
+    const stepped = this.#report(Number.isFinite(norm)) && !discarded;
     if (stepped) {
       if (clipValue !== undefined) clipGradientValues(optimizer.parameters, clipValue);
       optimizer.step();
     }
     optimizer.zeroGrad();
     this.#closedFor.add(optimizer);
-    return { closed: true, stepped, gradientNorm: this.#finished.get(optimizer) ?? norm };
+    return { closed: true, stepped, gradientNorm: finished?.norm ?? norm, ...(discarded && { discarded }) };
   }
 
   /** Tells the scaler about the gradients of one optimizer; returns whether to take its step. */
@@ -170,33 +186,38 @@ export class GradientWindow implements Stateful {
 
   /** Forgets what is in the window and zeroes the modules' gradients. */
   discard(): void {
-    for (const module of this.#modules) module.zeroGrad();
+    this.reduction.settle?.();
+    for (const parameter of this.#named().values()) {
+      parameter.zeroGrad();
+      this.reduction.shardOf?.(parameter)?.parameter.zeroGrad();
+    }
     this.#empty();
   }
 
   /**
-   * Counts and, of an open window, the gradients: `N.NAME` (dense), or `N.NAME.rows` and `N.NAME.indices`, with N the
-   * number of the module. The tensors are valid until the next micro-batch or step.
+   * Counts and, of an open window, this rank's gradients: `N.NAME` (dense), or `N.NAME.rows` and `N.NAME.indices`, with N the number of
+   * the module; `N.NAME.shard` where this rank has the sum of all ranks' for some rows. The tensors are valid until the next micro-batch or step.
    */
   stateDict(): StateDict {
     this.#dropSnapshot();
-    const { tensors, made } = this.microBatches > 0 ? storeGradients(this.#named()) : { tensors: {}, made: [] };
+    this.reduction.settle?.();
+    const { tensors, made, firstRows } =
+      this.microBatches > 0 ? storeGradients(this.#named(), this.reduction) : { tensors: {}, made: [], firstRows: {} };
     this.#snapshot = made;
-    return { tensors, values: { items: this.items, microBatches: this.microBatches, scale: this.#scale } };
+    return {
+      tensors,
+      values: { items: this.items, microBatches: this.microBatches, scale: this.#scale, firstRows },
+      scope: 'rank',
+    };
   }
 
   /**
-   * Replaces the window and the modules' gradients.
+   * Replaces the window and the modules' gradients. What another number of ranks had gathered goes to rank zero as a whole, so that the
+   * window's sum is what it was; micro-batches are shared out evenly then.
    * @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then
    */
   loadStateDict(state: StoredState): void {
-    const { items, microBatches, scale } = state.values;
-    if (typeof items !== 'number' || typeof microBatches !== 'number' || typeof scale !== 'number' || !(scale > 0))
-      throw new TensorloomError(
-        'BAD_CHECKPOINT',
-        'The stored accumulation window has no counts of items and micro-batches, or no loss scale.',
-      );
-    const gradients = readGradients(state, this.#named());
+    const { items, microBatches, scale, gradients } = readWindow(state, this.#named(), this.reduction);
     this.discard();
     for (const [parameter, create] of gradients) accumulateGradient(parameter, create());
     this.#items = items;

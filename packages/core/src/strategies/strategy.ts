@@ -61,6 +61,8 @@ export interface HeldBytes {
   readonly parameters: number;
   readonly gradients: number;
   readonly optimizer: number;
+  /** Buffers that gradients and parameters travel in. */
+  readonly communication?: number;
 }
 
 /**
