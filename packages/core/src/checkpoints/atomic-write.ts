@@ -70,32 +70,53 @@ export async function writeSynced(
   }
 }
 
-/**
- * Fills a temporary sibling of `folder` by `fill` and renames it into place. An older folder of that name stays until
- * the new one is whole; should the process die between the two renames, `recoverFolder` puts the older one back.
- * @throws TensorloomError `IO` for failures of the file system; errors of `fill` pass through
- */
-export async function writeFolderAtomically(
-  folder: string,
-  fill: (temporaryFolder: string) => Promise<void>,
-): Promise<void> {
+/** A folder that is being filled under a temporary name beside its own. */
+export interface UnfinishedFolder {
+  readonly temporary: string;
+  /** Renames it into place. An older folder of that name stays until then; should the process die between the two renames, `recoverFolder` puts it back. */
+  commit(): Promise<void>;
+  /** Removes it; what was there before stays. Does nothing after `commit`. */
+  abandon(): Promise<void>;
+}
+
+/** Makes an empty folder to fill and then rename to `folder`. @throws TensorloomError `IO` for failures of the file system */
+export async function beginFolder(folder: string): Promise<UnfinishedFolder> {
   const target = resolve(folder);
   const parent = dirname(target);
   const temporary = join(parent, temporaryName(basename(target)));
   await explained(target, async () => {
     makeFolders(parent);
     await recoverFolder(target);
-    try {
-      await mkdir(temporary);
-      await fill(temporary);
-      await syncFolder(temporary);
-      await exchange(temporary, target);
-      await syncFolder(parent);
-    } catch (error) {
-      await rm(temporary, { recursive: true, force: true });
-      throw error;
-    }
+    await mkdir(temporary);
   });
+  return {
+    temporary,
+    commit: () =>
+      explained(target, async () => {
+        await syncFolder(temporary);
+        await exchange(temporary, target);
+        await syncFolder(parent);
+      }),
+    abandon: () => rm(temporary, { recursive: true, force: true }),
+  };
+}
+
+/**
+ * Fills a temporary sibling of `folder` by `fill` and renames it into place, or leaves what was there.
+ * @throws TensorloomError `IO` for failures of the file system; errors of `fill` pass through
+ */
+export async function writeFolderAtomically(
+  folder: string,
+  fill: (temporaryFolder: string) => Promise<void>,
+): Promise<void> {
+  const unfinished = await beginFolder(folder);
+  try {
+    await explained(folder, () => fill(unfinished.temporary));
+    await unfinished.commit();
+  } catch (error) {
+    await unfinished.abandon();
+    throw error;
+  }
 }
 
 /** Removes a folder, which is gone as a whole at once: what a process killed on the way leaves is a leftover, not half a folder. @throws TensorloomError `IO` */
@@ -189,8 +210,8 @@ const causes: Readonly<Record<string, string>> = {
   EFBIG: 'the file system takes no file of this size',
 };
 
-/** Turns an error of the file system into one that says what to do. */
-async function explained<T>(path: string, run: () => Promise<T>): Promise<T> {
+/** Turns an error of the file system while `path` is written into one that says what to do. */
+export async function explained<T>(path: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {

@@ -121,10 +121,10 @@ describe('a checkpoint folder', () => {
     await damaged((copy) => truncateSync(join(copy, 'state.json'), 100), /not JSON/);
     await damaged((copy) => edit(copy, (text) => text.replace('"epoch": 1', '"epoch": 2')), /changed or damaged/);
     await damaged(
-      (copy) => edit(copy, (text) => text.replace('"formatVersion": 1', '"formatVersion": 99')),
+      (copy) => edit(copy, (text) => text.replace('"formatVersion": 2', '"formatVersion": 99')),
       /format version 99.*newer release/,
     );
-    await damaged((copy) => edit(copy, () => '{"formatVersion":1}'), /unexpected form/);
+    await damaged((copy) => edit(copy, () => '{"formatVersion":2}'), /unexpected form/);
     await damaged(
       (copy) => edit(copy, (text) => text.replaceAll('"model.safetensors"', '"../good/model.safetensors"')),
       /names the file "\.\.\/good\/model\.safetensors", which may lie outside/,

@@ -1,72 +1,75 @@
-/** A checkpoint as a folder: `state.json` and one safetensors file per stateful piece, written atomically, checked before use. */
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import * as z from 'zod';
+/** A checkpoint as a folder: `state.json` and safetensors files, written atomically by all ranks at once, checked before use. */
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { ProcessGroup } from '../distributed/process-group.ts';
 import { TensorloomError } from '../errors.ts';
-import type { HostTensor } from '../host-tensor.ts';
-import type { Json, JsonObject, StoredState, StoredTensor } from '../stateful.ts';
-import { recoverFolder, removeFolder, writeFolderAtomically, writeSynced } from './atomic-write.ts';
+import type { JsonObject, StoredState } from '../stateful.ts';
+import { beginFolder, explained, recoverFolder, removeFolder, type UnfinishedFolder } from './atomic-write.ts';
 import type { CheckpointContent, CheckpointIO, OpenedCheckpoint } from './checkpoint-io.ts';
 import { decodeJsonObject, encodeJson } from './json-values.ts';
-import { openSafetensors, streamSafetensors } from './safetensors.ts';
+import { onAllRanks } from './on-all-ranks.ts';
+import { checkFile, readState, writeState, type CheckpointState } from './state-file.ts';
+import { storedState } from './stored-states.ts';
+import { merge, prepare, writePiece, type Piece, type Writer, type WrittenPiece } from './write-pieces.ts';
 
-const stateFile = 'state.json';
-const formatVersion = 1;
-/** What a file in a checkpoint may be called: nothing that leads out of the folder. */
-const plainName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
-
-const fileRecord = z.object({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
-const stateSchema = z.object({
-  format: z.literal('tensorloom-checkpoint'),
-  formatVersion: z.int(),
-  /** Of everything else in this file. */
-  sha256: z.string(),
-  files: z.record(z.string(), fileRecord),
-  statefuls: z.record(z.string(), z.object({ file: z.string().nullable(), values: z.record(z.string(), z.json()) })),
-  values: z.record(z.string(), z.json()),
-});
-type StateJson = z.infer<typeof stateSchema>;
-
-/** The default `CheckpointIO`: each checkpoint is a folder. */
+/** The default `CheckpointIO`: each checkpoint is a folder, on a file system that all ranks share. */
 export class CheckpointFolderIO implements CheckpointIO {
   /**
-   * @throws TensorloomError `IO` if it cannot be written (a checkpoint that was there before stays whole), `MISUSE` for
-   *   values that JSON cannot hold
+   * Each rank writes its shards and what is its own (`KEY.rank-0001-of-0004.safetensors`), rank zero also what is shared
+   * (`KEY.safetensors`), all at once; when all are done, rank zero adds `state.json` and renames the folder into place.
+   * @throws TensorloomError, on all ranks: `IO` if a rank cannot write, or does not see the folder, `MISUSE` for values that JSON cannot
+   *   hold and for ranks whose pieces do not belong together. A checkpoint that was there before stays whole
    */
-  async saveCheckpoint(folder: string, content: CheckpointContent): Promise<void> {
-    const values = encodeJson(content.values, 'state') as JsonObject;
-    const encoded = Object.entries(content.statefuls).map(
-      ([key, state]) => [key, state.tensors, encodeJson(state.values, key) as JsonObject] as const,
-    );
-    await writeFolderAtomically(folder, async (temporary) => {
-      const files: StateJson['files'] = {};
-      const statefuls: StateJson['statefuls'] = {};
-      for (const [key, tensors, own] of encoded) {
-        const file = Object.keys(tensors).length > 0 ? `${fileName(key)}.safetensors` : null;
-        if (file !== null)
-          files[file] = await writeSynced(join(temporary, file), (sink) => streamSafetensors(sink, tensors));
-        statefuls[key] = { file, values: own };
-      }
-      const body = { format: 'tensorloom-checkpoint' as const, formatVersion, files, statefuls, values };
-      await writeSynced(join(temporary, stateFile), `${JSON.stringify({ ...body, sha256: digest(body) }, null, 1)}\n`);
-    });
+  async saveCheckpoint(folder: string, content: CheckpointContent, group?: ProcessGroup): Promise<void> {
+    const writer = writerOf(group);
+    const together = <T>(work: () => Promise<T> | T): Promise<T[]> => onAllRanks(group, `saving ${folder}`, work);
+    let values: JsonObject = {};
+    let pieces: [string, Piece][] = [];
+    let unfinished: UnfinishedFolder | undefined;
+    try {
+      const [temporary] = await together(async () => {
+        values = encodeJson(content.values, 'state') as JsonObject;
+        pieces = Object.entries(content.statefuls).map(([key, state]) => [key, prepare(key, state, writer)]);
+        if (writer.rank === 0) unfinished = await beginFolder(folder);
+        return unfinished?.temporary ?? null;
+      });
+      const byRank = await together(() => writePieces(folder, temporary as string, pieces, writer));
+      await together(async () => {
+        if (unfinished === undefined) return;
+        const state = { worldSize: writer.worldSize, ...merge(byRank), values };
+        await explained(folder, () => writeState(temporary as string, state));
+        await unfinished.commit();
+      });
+    } catch (error) {
+      await unfinished?.abandon();
+      throw error;
+    }
   }
 
   /**
-   * Checks sizes and checksums of every file before anything is handed out.
-   * @throws TensorloomError `BAD_CHECKPOINT` if it is missing, incomplete, corrupted or of a later format
+   * Checks sizes and checksums of every file before anything is handed out; the ranks of a group share out the files among them.
+   * In a world of the size that saved it, each rank finds its own where ranks stored their own, else rank zero's.
+   * @throws TensorloomError `BAD_CHECKPOINT`, on all ranks, if it is missing, incomplete, corrupted or of a later format
    */
-  async openCheckpoint(folder: string): Promise<OpenedCheckpoint> {
-    await recoverFolder(folder);
-    const state = await readState(folder);
-    await Promise.all(Object.entries(state.files).map(([file, record]) => checkFile(join(folder, file), record)));
-    const statefuls = Object.entries(state.statefuls).map(([key, { file, values }]): [string, StoredState] => {
-      const tensors = file === null ? new Map<string, StoredTensor>() : lazyTensors(join(folder, file));
-      return [key, { tensors, values: decodeJsonObject(values) }];
+  async openCheckpoint(folder: string, group?: ProcessGroup): Promise<OpenedCheckpoint> {
+    const { rank, worldSize } = writerOf(group);
+    const together = <T>(work: () => Promise<T> | T): Promise<T[]> => onAllRanks(group, `opening ${folder}`, work);
+    await together(() => (rank === 0 ? recoverFolder(folder) : undefined));
+    let state: CheckpointState | undefined;
+    await together(async () => {
+      state = await readState(folder);
+      const files = Object.entries(state.files).filter((_, index) => index % worldSize === rank);
+      await Promise.all(files.map(([file, record]) => checkFile(join(folder, file), record)));
     });
-    return { statefuls: new Map(statefuls), values: decodeJsonObject(state.values) };
+    const { statefuls, values, worldSize: writers } = state as unknown as CheckpointState;
+    const opened = new Map<string, StoredState>();
+    await together(() => {
+      for (const [key, record] of Object.entries(statefuls))
+        opened.set(key, storedState(folder, key, record, writers === worldSize ? rank : 0));
+    });
+    return { statefuls: opened, values: decodeJsonObject(values) };
   }
 
   async removeCheckpoint(folder: string): Promise<void> {
@@ -88,87 +91,25 @@ export async function isCompleteCheckpoint(folder: string, thorough = false): Pr
   }
 }
 
-async function readState(folder: string): Promise<StateJson> {
-  const path = join(resolve(folder), stateFile);
-  const bad = (what: string, cause?: unknown) =>
-    new TensorloomError('BAD_CHECKPOINT', `${folder} is not a complete checkpoint: ${what}.`, { cause });
-  if (!existsSync(folder)) throw bad('there is no such folder');
-  if (!existsSync(path)) throw bad(`it has no ${stateFile}`);
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(path, 'utf8'));
-  } catch (error) {
-    throw bad(`${stateFile} is not JSON`, error);
-  }
-  const version = (json as { formatVersion?: unknown } | null)?.formatVersion;
-  if (typeof version === 'number' && version > formatVersion)
-    throw bad(`it is of format version ${version}, this release reads up to ${formatVersion}; use a newer release`);
-  const parsed = stateSchema.safeParse(json);
-  if (!parsed.success)
-    throw bad(
-      `${stateFile} has an unexpected form (${parsed.error.issues.map((issue) => issue.path.join('.') || issue.message).join(', ')})`,
-    );
-  const { sha256, ...body } = parsed.data;
-  for (const file of Object.keys(body.files))
-    if (!plainName.test(file)) throw bad(`it names the file ${JSON.stringify(file)}, which may lie outside of it`);
-  for (const { file } of Object.values(body.statefuls))
-    if (file !== null && !Object.hasOwn(body.files, file)) throw bad(`${stateFile} does not list ${file} as a file`);
-  if (sha256 !== digest(body)) throw bad(`${stateFile} does not match its checksum: it was changed or damaged`);
-  return parsed.data;
+function writerOf(group: ProcessGroup | undefined): Writer {
+  return { rank: group?.rank ?? 0, worldSize: group?.worldSize ?? 1 };
 }
 
-async function checkFile(path: string, record: z.infer<typeof fileRecord>): Promise<void> {
-  const bad = (what: string) =>
-    new TensorloomError('BAD_CHECKPOINT', `The checkpoint is damaged: ${path} ${what}. Use another checkpoint.`);
-  if (!existsSync(path)) throw bad('is missing');
-  const { size } = await stat(path);
-  if (size !== record.bytes) throw bad(`has ${size} bytes instead of ${record.bytes}`);
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 4 * 1024 * 1024 })) hash.update(chunk as Buffer);
-  if (hash.digest('hex') !== record.sha256) throw bad('does not match its checksum');
-}
-
-/** Shapes are known at once; each read opens the file for itself, so that nothing has to be closed later. */
-function lazyTensors(path: string): Map<string, StoredTensor> {
-  const header = openSafetensors(path);
-  const names = [...header.tensors].map(([name, { shape }]) => [name, shape] as const);
-  header.close();
-  const reading = (name: string, read: (tensor: StoredTensor) => HostTensor): HostTensor => {
-    const file = openSafetensors(path);
-    try {
-      return read(file.tensors.get(name) as StoredTensor);
-    } finally {
-      file.close();
-    }
-  };
-  const lazy = (name: string, shape: readonly number[]): StoredTensor => ({
-    shape,
-    read: () => reading(name, (tensor) => tensor.read()),
-    readRows: (from, to) => reading(name, (tensor) => tensor.readRows(from, to)),
-  });
-  return new Map(names.map(([name, shape]) => [name, lazy(name, shape)]));
-}
-
-/** Of the canonical form: members in sorted order. */
-function digest(body: Omit<StateJson, 'sha256'>): string {
-  return createHash('sha256').update(canonical(body)).digest('hex');
-}
-
-function canonical(value: Json): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  const members = Object.keys(value)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${canonical(value[key] as Json)}`);
-  return `{${members.join(',')}}`;
-}
-
-/** Keys become file names: anything that could leave the folder is refused. */
-function fileName(key: string): string {
-  if (!plainName.test(key))
+/** All of one rank's files. @throws TensorloomError `IO` */
+async function writePieces(
+  folder: string,
+  temporary: string,
+  pieces: readonly (readonly [string, Piece])[],
+  writer: Writer,
+): Promise<Record<string, WrittenPiece>> {
+  if (!existsSync(temporary))
     throw new TensorloomError(
-      'MISUSE',
-      `'${key}' cannot name a file of a checkpoint: use letters, digits, '.', '_' and '-'.`,
+      'IO',
+      `${hostname()} does not see ${temporary}, which rank 0 has just made: checkpoints of several ranks go to a folder that all hosts share. Give one, such as a network file system.`,
     );
-  return key;
+  return explained(folder, async () => {
+    const written: Record<string, WrittenPiece> = {};
+    for (const [key, piece] of pieces) written[key] = await writePiece(temporary, key, piece, writer);
+    return written;
+  });
 }
