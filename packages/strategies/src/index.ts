@@ -1,2 +1,12 @@
 /** The public surface of @tensorloom/strategies. Importing it registers the strategies. */
 export { AccumulateStrategy, DEFAULT_ACCUMULATE, type AccumulateOptions } from './accumulate.ts';
+
+import './environments/tensorloom.ts';
+import './environments/torchrun.ts';
+import './environments/open-mpi.ts';
+import './environments/kubernetes.ts';
+import './environments/slurm.ts';
+import './launcher/relaunch-this-command.ts';
+export { launchRanks } from './launcher/launch-ranks.ts';
+export type { LaunchOptions } from './launcher/launch-options.ts';
+export { watchLauncher } from './launcher/watch-launcher.ts';
