@@ -54,7 +54,7 @@ function filtered(state: StateDict, keep: SaveFilter[string] | undefined): State
   if (keep === undefined) return state;
   const pass = <T extends Tensor | Json>(entries: Readonly<Record<string, T>>) =>
     Object.fromEntries(Object.entries(entries).filter(([name, value]) => keep(name, value)));
-  return { tensors: pass(state.tensors), values: pass(state.values) };
+  return { ...state, tensors: pass(state.tensors), values: pass(state.values) };
 }
 
 export interface RestoreOptions {
