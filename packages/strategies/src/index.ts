@@ -10,3 +10,4 @@ import './launcher/relaunch-this-command.ts';
 export { launchRanks } from './launcher/launch-ranks.ts';
 export type { LaunchOptions } from './launcher/launch-options.ts';
 export { watchLauncher } from './launcher/watch-launcher.ts';
+export { LocalProcessGroup, localMemory, type LocalGroupOptions } from './process-groups/local/local-group.ts';

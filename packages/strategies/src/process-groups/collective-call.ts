@@ -5,7 +5,7 @@ import {
   type CollectiveArray,
   type ElementType,
   type ReduceOp,
-} from '@tensorloom/core';
+} from '@tensorloom/core/distributed';
 
 export type CollectiveKind =
   | 'all-reduce'
@@ -50,7 +50,8 @@ export function describeCall(call: CollectiveCall): string {
   const sum = counts.reduce((total, count) => total + count, 0);
   const even = counts.every((count) => count === counts[0]);
   const size = kind === 'all-to-all' ? '' : even ? `[${sum}]` : `[${counts.join('+')}]`;
-  const from = kind === 'broadcast' || kind === 'scatter' ? ` from rank ${peer}` : kind === 'gather' ? ` to rank ${peer}` : '';
+  const from =
+    kind === 'broadcast' || kind === 'scatter' ? ` from rank ${peer}` : kind === 'gather' ? ` to rank ${peer}` : '';
   return `${kind} ${op === null ? '' : `${op} `}${elementType}${size}${from}`;
 }
 

@@ -10,7 +10,7 @@ import {
   type ProcessGroup,
   type ReduceOp,
   type Work,
-} from '@tensorloom/core';
+} from '@tensorloom/core/distributed';
 import type { CollectiveCall, CollectiveKind } from './collective-call.ts';
 import { packObject, unpackObject } from './objects.ts';
 
@@ -90,7 +90,12 @@ export abstract class CollectiveGroup implements ProcessGroup {
   ): Work {
     this.#checkCounts('all-to-all', 'input', input.length, sendCounts);
     this.#checkCounts('all-to-all', 'output', output.length, receiveCounts);
-    this.#checkLength('all-to-all', "this rank's part of the output", receiveCounts[this.rank] as number, sendCounts[this.rank] as number);
+    this.#checkLength(
+      'all-to-all',
+      "this rank's part of the output",
+      receiveCounts[this.rank] as number,
+      sendCounts[this.rank] as number,
+    );
     return this.#submit({ kind: 'all-to-all', input, output, counts: sendCounts, receiveCounts });
   }
 
@@ -139,7 +144,8 @@ export abstract class CollectiveGroup implements ProcessGroup {
 
   #submit(given: Partially): Work {
     const { kind, input, output, op = null, peer = -1 } = given;
-    const elementType = input === null && output === null ? 'uint8' : elementTypeOf((input ?? output) as CollectiveArray);
+    const elementType =
+      input === null && output === null ? 'uint8' : elementTypeOf((input ?? output) as CollectiveArray);
     if (input !== null && output !== null && elementTypeOf(output) !== elementType)
       throw bad(kind, `its input is ${elementType}, its output ${elementTypeOf(output)}; they must be of one type`);
     if (op === 'mean' && (elementType === 'int32' || elementType === 'uint8'))
@@ -164,7 +170,10 @@ export abstract class CollectiveGroup implements ProcessGroup {
 
   #checkCounts(kind: CollectiveKind, what: string, length: number, counts: readonly number[]): void {
     if (counts.length !== this.worldSize || counts.some((count) => !Number.isInteger(count) || count < 0))
-      throw bad(kind, `counts are [${counts.join(', ')}]; it takes one whole number of at least 0 for each of ${this.worldSize} ranks`);
+      throw bad(
+        kind,
+        `counts are [${counts.join(', ')}]; it takes one whole number of at least 0 for each of ${this.worldSize} ranks`,
+      );
     this.#checkLength(kind, what, length, total(counts));
   }
 
@@ -172,7 +181,13 @@ export abstract class CollectiveGroup implements ProcessGroup {
     if (length !== expected) throw bad(kind, `${what} has ${length} elements; expected ${expected}`);
   }
 
-  #checkRoot(kind: CollectiveKind, what: string, data: CollectiveArray | null, root: number, counts: readonly number[]): void {
+  #checkRoot(
+    kind: CollectiveKind,
+    what: string,
+    data: CollectiveArray | null,
+    root: number,
+    counts: readonly number[],
+  ): void {
     if (this.rank === root) {
       if (data === null) throw bad(kind, `rank ${root} is the one with the whole, and gave no ${what}`);
       this.#checkCounts(kind, what, data.length, counts);

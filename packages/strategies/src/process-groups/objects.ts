@@ -1,5 +1,5 @@
 /** Values of JSON's kind, and typed arrays, as bytes (MessagePack). */
-import { TensorloomError } from '@tensorloom/core';
+import { TensorloomError } from '@tensorloom/core/distributed';
 import { Packr } from 'msgpackr';
 
 // No records and no extension that makes objects of classes: what comes from another process is data and nothing else.
@@ -22,6 +22,8 @@ export function unpackObject<T>(bytes: Uint8Array): T {
   try {
     return packr.unpack(bytes) as T;
   } catch (error) {
-    throw new TensorloomError('BAD_DATA', `A message from another rank cannot be read: ${String(error)}.`, { cause: error });
+    throw new TensorloomError('BAD_DATA', `A message from another rank cannot be read: ${String(error)}.`, {
+      cause: error,
+    });
   }
 }

@@ -1,5 +1,5 @@
 /** Element-wise reductions of arrays in host memory: what every transport adds up with. */
-import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core';
+import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
 import { halves } from './halves.ts';
 import { loops, type Loop } from './reduce-loops.ts';
 import { simdReduce, type SimdArray } from './simd/simd-reduce.ts';

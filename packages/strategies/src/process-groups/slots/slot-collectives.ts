@@ -1,0 +1,350 @@
+/** Collectives through shared memory: each rank copies a chunk into its slot, all meet, each reads what it needs from the others' slots. */
+import { bytesPerElement, viewOf, type CollectiveArray, type ReduceOp } from '@tensorloom/core/distributed';
+import { describeCall, mismatch, type CollectiveCall } from '../collective-call.ts';
+import { reduceInto, scaleToMean } from '../reduce.ts';
+import { Mailboxes } from './mailboxes.ts';
+import { range, type Segment } from './segment.ts';
+
+// Up to here every rank reduces everything by itself: one meeting in place of two.
+const SMALL_BYTES = 4096;
+
+/** All calls block. Results are bit-identical on all ranks: elements are folded in the order of ranks. */
+export class SlotCollectives {
+  readonly #segment: Segment;
+  readonly #mail: Mailboxes;
+  readonly #encoder = new TextEncoder();
+  /** Chunks so far: which slot is next. The same on all ranks. */
+  #turn = 0;
+  #calls = 0;
+
+  constructor(segment: Segment) {
+    this.#segment = segment;
+    this.#mail = new Mailboxes(segment);
+  }
+
+  /** @throws TensorloomError with the codes of `ProcessGroup`; then all later calls fail with the same */
+  execute(call: CollectiveCall): void {
+    this.#segment.check();
+    try {
+      this.#execute(call);
+    } catch (error) {
+      throw this.#segment.fail(error as Error);
+    }
+  }
+
+  #execute(call: CollectiveCall): void {
+    const { input, output } = call;
+    if (call.kind === 'send') return this.#mail.send(call);
+    if (call.kind === 'receive') return this.#mail.receive(call);
+    this.#publish(call);
+    switch (call.kind) {
+      case 'all-reduce':
+        return this.#allReduce(call, output as CollectiveArray, call.op as ReduceOp);
+      case 'reduce-scatter':
+        return this.#reduceScatter(call, input as CollectiveArray, output as CollectiveArray, call.op as ReduceOp);
+      case 'barrier':
+        return this.#meet(call, true);
+      case 'broadcast':
+        return this.#broadcast(call, output as CollectiveArray);
+      case 'all-gather':
+      case 'gather':
+        return this.#gather(call, input as CollectiveArray, output);
+      case 'scatter':
+        return this.#scatter(call, input, output as CollectiveArray);
+      case 'all-to-all':
+        return this.#allToAll(call, input as CollectiveArray, output as CollectiveArray);
+    }
+  }
+
+  #allReduce(call: CollectiveCall, data: CollectiveArray, op: ReduceOp): void {
+    const { rank, worldSize } = this.#segment;
+    if (data.byteLength <= SMALL_BYTES) {
+      copy(this.#view(call, rank, 0, 0, data.length), data);
+      this.#meet(call, true);
+      copy(data, this.#view(call, 0, 0, 0, data.length));
+      for (let from = 1; from < worldSize; from++)
+        reduceInto(data, this.#view(call, from, 0, 0, data.length), op, call.elementType);
+      if (op === 'mean') scaleToMean(data, worldSize, call.elementType);
+      this.#turn++;
+      return;
+    }
+    const chunk = this.#capacity(call);
+    const chunks = Math.ceil(data.length / chunk);
+    const copyIn = (index: number): void => {
+      const length = Math.min(chunk, data.length - index * chunk);
+      const [start, end] = part(length, worldSize, rank);
+      const own = data.subarray(index * chunk, index * chunk + length);
+      copy(this.#view(call, rank, index, 0, start), own.subarray(0, start));
+      copy(this.#view(call, rank, index, end, length - end), own.subarray(end));
+    };
+    copyIn(0);
+    this.#meet(call, true);
+    for (let index = 0; index < chunks; index++) {
+      const length = Math.min(chunk, data.length - index * chunk);
+      const [start, end] = part(length, worldSize, rank);
+      const own = data.subarray(index * chunk + start, index * chunk + end);
+      this.#fold(call, own, (from) => this.#view(call, from, index, start, end - start), op);
+      copy(this.#view(call, rank, index, start, end - start), own);
+      // One meeting says both: this chunk is reduced, the next one is there.
+      if (index + 1 < chunks) copyIn(index + 1);
+      this.#meet(call, false);
+      for (let from = 0; from < worldSize; from++) {
+        if (from === rank) continue;
+        const [first, last] = part(length, worldSize, from);
+        copy(
+          data.subarray(index * chunk + first, index * chunk + last),
+          this.#view(call, from, index, first, last - first),
+        );
+      }
+    }
+    this.#turn += chunks;
+  }
+
+  #reduceScatter(call: CollectiveCall, input: CollectiveArray, output: CollectiveArray, op: ReduceOp): void {
+    const { rank, worldSize } = this.#segment;
+    const starts = offsets(call.counts);
+    const own = input.subarray(starts[rank], (starts[rank] as number) + output.length);
+    if (own.byteOffset !== output.byteOffset || own.buffer !== output.buffer) copyAny(output, own);
+    const piece = Math.floor(this.#capacity(call) / worldSize);
+    this.#steps(call, piece, call.counts, {
+      give: (step) => {
+        for (let to = 0; to < worldSize; to++) {
+          if (to === rank) continue;
+          const [start, length] = window(call.counts[to] as number, piece, step);
+          const from = (starts[to] as number) + start;
+          copy(this.#view(call, rank, 0, to * piece, length), input.subarray(from, from + length));
+        }
+      },
+      take: (step) => {
+        const [start, length] = window(output.length, piece, step);
+        const target = output.subarray(start, start + length);
+        this.#fold(call, target, (from) => this.#view(call, from, 0, rank * piece, length), op);
+      },
+    });
+  }
+
+  #gather(call: CollectiveCall, input: CollectiveArray, output: CollectiveArray | null): void {
+    const { rank, worldSize } = this.#segment;
+    const starts = offsets(call.counts);
+    const piece = this.#capacity(call);
+    if (output !== null) copyAny(output.subarray(starts[rank], (starts[rank] as number) + input.length), input);
+    this.#steps(call, piece, call.counts, {
+      give: (step) => {
+        const [start, length] = window(input.length, piece, step);
+        copy(this.#view(call, rank, 0, 0, length), input.subarray(start, start + length));
+      },
+      take: (step) => {
+        if (output === null) return;
+        for (let from = 0; from < worldSize; from++) {
+          if (from === rank) continue;
+          const [start, length] = window(call.counts[from] as number, piece, step);
+          const to = (starts[from] as number) + start;
+          copy(output.subarray(to, to + length), this.#view(call, from, 0, 0, length));
+        }
+      },
+    });
+  }
+
+  #broadcast(call: CollectiveCall, data: CollectiveArray): void {
+    const piece = this.#capacity(call);
+    const isSource = this.#segment.rank === call.peer;
+    this.#steps(call, piece, [data.length], {
+      give: (step) => {
+        const [start, length] = window(data.length, piece, step);
+        if (isSource) copy(this.#view(call, call.peer, 0, 0, length), data.subarray(start, start + length));
+      },
+      take: (step) => {
+        const [start, length] = window(data.length, piece, step);
+        if (!isSource) copy(data.subarray(start, start + length), this.#view(call, call.peer, 0, 0, length));
+      },
+    });
+  }
+
+  #scatter(call: CollectiveCall, input: CollectiveArray | null, output: CollectiveArray): void {
+    const { rank, worldSize } = this.#segment;
+    const starts = offsets(call.counts);
+    const piece = Math.floor(this.#capacity(call) / worldSize);
+    if (input !== null) copyAny(output, input.subarray(starts[rank], (starts[rank] as number) + output.length));
+    this.#steps(call, piece, call.counts, {
+      give: (step) => {
+        if (input === null) return;
+        for (let to = 0; to < worldSize; to++) {
+          const [start, length] = window(call.counts[to] as number, piece, step);
+          const from = (starts[to] as number) + start;
+          copy(this.#view(call, rank, 0, to * piece, length), input.subarray(from, from + length));
+        }
+      },
+      take: (step) => {
+        const [start, length] = window(output.length, piece, step);
+        if (input === null)
+          copy(output.subarray(start, start + length), this.#view(call, call.peer, 0, rank * piece, length));
+      },
+    });
+  }
+
+  #allToAll(call: CollectiveCall, input: CollectiveArray, output: CollectiveArray): void {
+    const { rank, worldSize, memory, layout } = this.#segment;
+    const parity = this.#calls & 1;
+    const own = new Float64Array(memory.buffer, layout.counts(rank, parity), 2 * worldSize);
+    own.set(call.counts);
+    own.set(call.receiveCounts, worldSize);
+    const piece = Math.floor(this.#capacity(call) / worldSize);
+    const starts = offsets(call.counts);
+    const receiveStarts = offsets(call.receiveCounts);
+    copyAny(
+      output.subarray(receiveStarts[rank], (receiveStarts[rank] as number) + (call.receiveCounts[rank] as number)),
+      input.subarray(starts[rank], (starts[rank] as number) + (call.counts[rank] as number)),
+    );
+    const longest = (): number[] => {
+      const all = range(worldSize).map((r) => new Float64Array(memory.buffer, layout.counts(r, parity), 2 * worldSize));
+      checkPairs(call, all);
+      return all.flatMap((counts) => [...counts.subarray(0, worldSize)]);
+    };
+    this.#steps(call, piece, longest, {
+      give: (step) => {
+        for (let to = 0; to < worldSize; to++) {
+          if (to === rank) continue;
+          const [start, length] = window(call.counts[to] as number, piece, step);
+          const from = (starts[to] as number) + start;
+          copy(this.#view(call, rank, 0, to * piece, length), input.subarray(from, from + length));
+        }
+      },
+      take: (step) => {
+        for (let from = 0; from < worldSize; from++) {
+          if (from === rank) continue;
+          const [start, length] = window(call.receiveCounts[from] as number, piece, step);
+          const to = (receiveStarts[from] as number) + start;
+          copy(output.subarray(to, to + length), this.#view(call, from, 0, rank * piece, length));
+        }
+      },
+    });
+  }
+
+  /** Chunk by chunk: give, meet, take. At least one meeting, in which the calls are compared. */
+  #steps(
+    call: CollectiveCall,
+    piece: number,
+    counts: readonly number[] | (() => readonly number[]),
+    { give, take }: { readonly give: (step: number) => void; readonly take: (step: number) => void },
+  ): void {
+    for (let step = 0, steps = 1; step < steps; step++) {
+      give(step);
+      this.#meet(call, step === 0);
+      if (step === 0) steps = Math.ceil(Math.max(0, ...(typeof counts === 'function' ? counts() : counts)) / piece);
+      take(step);
+      this.#turn++;
+    }
+  }
+
+  /** Folds all ranks' parts into `own`, which holds this rank's, in the order of ranks; divides for the mean. */
+  #fold(call: CollectiveCall, own: CollectiveArray, part: (from: number) => CollectiveArray, op: ReduceOp): void {
+    const { rank, worldSize } = this.#segment;
+    // The ranks before this one are summed up in the first one's slot: nobody else reads this part of it.
+    if (rank > 0) {
+      const first = part(0);
+      for (let from = 1; from < rank; from++) reduceInto(first, part(from), op, call.elementType);
+      reduceInto(own, first, op, call.elementType);
+    }
+    for (let from = rank + 1; from < worldSize; from++) reduceInto(own, part(from), op, call.elementType);
+    if (op === 'mean') scaleToMean(own, worldSize, call.elementType);
+  }
+
+  #publish(call: CollectiveCall): void {
+    this.#calls++;
+    const { layout, words, bytes, rank } = this.#segment;
+    const at = layout.descriptor(rank, this.#calls & 1);
+    let text = this.#encoder.encode(describeCall(call));
+    const room = layout.descriptorBytes - 4;
+    // Counts of very many ranks: as much as fits, and a checksum of the whole.
+    if (text.length > room) {
+      const sum = text.reduce((hash, byte) => (Math.imul(hash, 31) + byte) | 0, 7);
+      const tail = this.#encoder.encode(`… #${(sum >>> 0).toString(16)}`);
+      const cut = text.slice(0, room);
+      cut.set(tail, room - tail.length);
+      text = cut;
+    }
+    words[at >> 2] = text.length;
+    bytes.set(text, at + 4);
+  }
+
+  #meet(call: CollectiveCall, isFirst: boolean): void {
+    this.#segment.meet(call.kind === 'barrier' ? describeCall(call) : call.kind);
+    if (isFirst) this.#compare();
+  }
+
+  #compare(): void {
+    const { layout, words, bytes, rank, worldSize } = this.#segment;
+    const parity = this.#calls & 1;
+    const at = layout.descriptor(rank, parity);
+    const length = words[at >> 2] as number;
+    for (let other = 0; other < worldSize; other++) {
+      if (other === rank) continue;
+      const theirs = layout.descriptor(other, parity);
+      let same = words[theirs >> 2] === length;
+      for (let i = 4; same && i < length + 4; i++) same = bytes[at + i] === bytes[theirs + i];
+      if (!same)
+        throw mismatch(new Map(range(worldSize).map((r) => [r, this.#described(layout.descriptor(r, parity))])));
+    }
+  }
+
+  #described(at: number): string {
+    const { words, bytes } = this.#segment;
+    return new TextDecoder().decode(bytes.slice(at + 4, at + 4 + (words[at >> 2] as number)));
+  }
+
+  /** Elements in a slot. */
+  #capacity(call: CollectiveCall): number {
+    return Math.floor(this.#segment.layout.slotBytes / bytesPerElement(call.elementType));
+  }
+
+  /** Elements `start .. start + length` of a rank's slot of the chunk `ahead` of the current one. */
+  #view(call: CollectiveCall, rank: number, ahead: number, start: number, length: number): CollectiveArray {
+    const { layout, memory } = this.#segment;
+    const at = layout.slot(rank, this.#turn + ahead) + start * bytesPerElement(call.elementType);
+    return viewOf(call.elementType, memory.buffer, at, length);
+  }
+}
+
+/** @throws TensorloomError `COLLECTIVE_MISMATCH`; the same on all ranks */
+function checkPairs(call: CollectiveCall, counts: readonly Float64Array[]): void {
+  const worldSize = counts.length;
+  for (let from = 0; from < worldSize; from++)
+    for (let to = 0; to < worldSize; to++) {
+      const sent = counts[from]?.[to] as number;
+      const expected = counts[to]?.[worldSize + from] as number;
+      if (sent === expected) continue;
+      throw mismatch(
+        new Map([
+          [from, `all-to-all ${call.elementType} with ${sent} elements for rank ${to}`],
+          [to, `all-to-all ${call.elementType} with ${expected} elements from rank ${from}`],
+        ]),
+      );
+    }
+}
+
+function copy(target: CollectiveArray, source: CollectiveArray): void {
+  if (target.length > 0) target.set(source);
+}
+
+/** Also where both are the same memory, or overlap. */
+function copyAny(target: CollectiveArray, source: CollectiveArray): void {
+  if (target.length === 0 || (target.buffer === source.buffer && target.byteOffset === source.byteOffset)) return;
+  target.set(source);
+}
+
+/** Part `index` of `length` elements in `parts` nearly equal ones: start and end. */
+function part(length: number, parts: number, index: number): readonly [start: number, end: number] {
+  const size = Math.ceil(length / parts);
+  return [Math.min(length, index * size), Math.min(length, (index + 1) * size)];
+}
+
+/** Start and length of chunk `step` of `total` elements. */
+function window(total: number, piece: number, step: number): readonly [start: number, length: number] {
+  const start = Math.min(total, step * piece);
+  return [start, Math.min(piece, total - start)];
+}
+
+function offsets(counts: readonly number[]): number[] {
+  let sum = 0;
+  return counts.map((count) => (sum += count) - count);
+}
