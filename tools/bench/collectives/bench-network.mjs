@@ -2,48 +2,13 @@
  * `nx run cli:bench -- network`: ring all-reduce over ws among hosts that are network namespaces, joined by links of a given rate and
  * delay (`ip netns`, `tc`). Needs root and iproute2; removes the namespaces at the end.
  */
-import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { hostsUnavailable, makeHosts, removeHosts } from '../../network/hosts.mjs';
 import { rankEnvironments, runRanks } from './rank-job.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-const quietly = (run) => {
-  try {
-    run();
-  } catch {
-    // what is not there need not be removed
-  }
-};
-
-/** Hosts on one bridge, each sending and receiving at `rate` with half of `delayMs` each way. */
-export function makeHosts(count, { rate, delayMs, prefix }) {
-  const bridge = `${prefix}br`;
-  ip('link', 'add', bridge, 'type', 'bridge');
-  ip('link', 'set', bridge, 'up');
-  return Array.from({ length: count }, (_, index) => {
-    const [name, inside, outside] = [`${prefix}${index}`, `${prefix}i${index}`, `${prefix}o${index}`];
-    ip('netns', 'add', name);
-    ip('link', 'add', outside, 'type', 'veth', 'peer', 'name', inside, 'netns', name);
-    ip('link', 'set', outside, 'master', bridge, 'up');
-    const address = `10.231.77.${index + 1}`;
-    ip('-n', name, 'addr', 'add', `${address}/24`, 'dev', inside);
-    ip('-n', name, 'link', 'set', inside, 'up');
-    ip('-n', name, 'link', 'set', 'lo', 'up');
-    // Leaving the host: its rate and the delay. A queue that holds several times what is under way.
-    const shape = ['root', 'netem', 'rate', rate, 'delay', `${delayMs}ms`, 'limit', '20000'];
-    execFileSync('ip', ['netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', inside, ...shape]);
-    return { name, address, outside };
-  });
-}
-
-export function removeHosts(count, prefix) {
-  for (let index = 0; index < count; index += 1) quietly(() => ip('netns', 'del', `${prefix}${index}`));
-  quietly(() => ip('link', 'del', `${prefix}br`));
-}
-
 /** @param {string[]} args */
 export async function benchNetwork(args) {
   const { values } = parseArgs({
@@ -58,7 +23,8 @@ export async function benchNetwork(args) {
   });
   const count = Number(values.hosts);
   const prefix = 'tlbench';
-  removeHosts(count, prefix);
+  const reason = hostsUnavailable();
+  if (reason !== null) throw new Error(`The bench of networks cannot run: ${reason}.`);
   try {
     const hosts = makeHosts(count, { rate: values.rate, delayMs: Number(values['delay-ms']), prefix });
     const script = ['--conditions=@tensorloom/source', '--import', 'tsx', path.join(here, 'loom-collectives.ts')];

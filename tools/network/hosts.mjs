@@ -1,0 +1,67 @@
+/**
+ * "Hosts" on one machine: network namespaces on one bridge, with links of a given rate and delay that can be cut (`ip netns`, `tc`).
+ * Needs root and iproute2.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+
+const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+const quietly = (run) => {
+  try {
+    run();
+  } catch {
+    // what is not there need not be removed
+  }
+};
+
+/** Null where namespaces can be made, else why not. */
+export function hostsUnavailable() {
+  if (spawnSync('tc', ['-V']).error !== undefined) return 'there is no `tc` (apt-get install iproute2)';
+  const { status, error, stderr } = spawnSync('ip', ['netns', 'add', 'tlprobe'], { encoding: 'utf8' });
+  if (error !== undefined) return 'there is no `ip` (apt-get install iproute2)';
+  if (status !== 0) return `network namespaces cannot be made here (${stderr.trim()}); it takes root`;
+  quietly(() => ip('netns', 'del', 'tlprobe'));
+  return null;
+}
+
+/**
+ * Makes `count` hosts, named by `prefix`, which must be 8 letters at most. Remove them with `removeHosts`.
+ * @param {number} count
+ * @param {{ prefix: string, subnet?: string, rate?: string, delayMs?: number }} options rate as `tc` has it; each host delays what it sends
+ * @returns {{ name: string, address: string, link: string }[]} namespace, address, and the name outside of the host's link
+ */
+export function makeHosts(count, { prefix, subnet = '10.231.77', rate, delayMs }) {
+  removeHosts(count, prefix);
+  const bridge = `${prefix}br`;
+  ip('link', 'add', bridge, 'type', 'bridge');
+  ip('link', 'set', bridge, 'up');
+  return Array.from({ length: count }, (_, index) => {
+    const [name, inside, link] = [`${prefix}${index}`, `${prefix}i${index}`, `${prefix}o${index}`];
+    const address = `${subnet}.${index + 1}`;
+    ip('netns', 'add', name);
+    ip('link', 'add', link, 'type', 'veth', 'peer', 'name', inside, 'netns', name);
+    ip('link', 'set', link, 'master', bridge, 'up');
+    ip('-n', name, 'addr', 'add', `${address}/24`, 'dev', inside);
+    ip('-n', name, 'link', 'set', inside, 'up');
+    ip('-n', name, 'link', 'set', 'lo', 'up');
+    if (rate !== undefined || delayMs !== undefined) {
+      // The queue holds several times what can be under way.
+      const shape = [...(rate ? ['rate', rate] : []), ...(delayMs ? ['delay', `${delayMs}ms`] : []), 'limit', '20000'];
+      ip('netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', inside, 'root', 'netem', ...shape);
+    }
+    return { name, address, link };
+  });
+}
+
+/** Cuts a host off, or joins it again. @param {{ link: string }} host @param {boolean} cut */
+export function setCut(host, cut) {
+  ip('link', 'set', host.link, cut ? 'down' : 'up');
+}
+
+/** @param {number} count @param {string} prefix */
+export function removeHosts(count, prefix) {
+  for (let index = 0; index < count; index += 1) {
+    quietly(() => ip('netns', 'del', `${prefix}${index}`));
+    quietly(() => ip('link', 'del', `${prefix}o${index}`));
+  }
+  quietly(() => ip('link', 'del', `${prefix}br`));
+}
