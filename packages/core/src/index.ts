@@ -6,6 +6,8 @@ export type { Json, JsonObject, LoadOptions, StateDict, Stateful, StoredState, S
 
 export { Module, snakeCase } from './modules/module.ts';
 export { Parameter, type Gradient } from './modules/parameter.ts';
+export type { ShardedValue, ShardPlacement } from './modules/sharded-value.ts';
+export { hookForward, type ForwardHooks } from './modules/hook-forward.ts';
 export { RowSparse } from './autograd/row-sparse.ts';
 export { accumulateGradient } from './autograd/accumulate.ts';
 export { backward, type BackwardOptions, type LossOutput } from './autograd/backward.ts';
@@ -111,7 +113,8 @@ export { completeCheckpoints, newestCompleteCheckpoint, pruneCheckpoints } from 
 export { CheckpointFolderIO, isCompleteCheckpoint } from './checkpoints/checkpoint-folder.ts';
 export { RandomGenerator, globalRandom, seedEverything } from './random.ts';
 
-export { Fabric, type LoadCheckpointOptions, type SetUpOptimizers } from './fabric/fabric.ts';
+export { Fabric, type SetUpOptimizers } from './fabric/fabric.ts';
+export type { LoadCheckpointOptions } from './fabric/fabric-state.ts';
 export type { SetUpDataLoaderOptions } from './fabric/set-up-data-loader.ts';
 export type { FabricOptions } from './fabric/options.ts';
 export type { Plugin } from './fabric/plugins.ts';

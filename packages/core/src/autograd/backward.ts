@@ -20,6 +20,8 @@ export interface BackwardOptions<T extends LossOutput = LossOutput> {
   readonly seed?: number | ((output: T) => number);
   /** Parameters that take part; a gradient is added into each one's `grad`. Frozen ones are passed over. */
   readonly parameters: Iterable<Parameter>;
+  /** Called before the walk with the trainable parameters that the loss depends on. */
+  readonly onWalk?: (used: ReadonlySet<Parameter>) => void;
   /** Called during the walk as soon as a parameter's gradient is complete; never for one that the loss does not depend on. */
   readonly onParameterReady?: (parameter: Parameter) => void;
 }
@@ -43,6 +45,19 @@ export function backward<T extends LossOutput>(compute: () => T, options: Backwa
       'MISUSE',
       'backward was called while another tape is recording (inside tf.grad, tf.variableGrads or another backward). Call it outside; second-order gradients are not supported.',
     );
+  const all = [...options.parameters];
+  try {
+    return recordAndWalk(compute, all, options);
+  } finally {
+    for (const parameter of all) parameter.forgetTape();
+  }
+}
+
+function recordAndWalk<T extends LossOutput>(
+  compute: () => T,
+  all: readonly Parameter[],
+  options: BackwardOptions<T>,
+): T {
   const { result, tape, firstId } = record(() => {
     const output = compute();
     if (output instanceof Promise)
@@ -54,7 +69,7 @@ export function backward<T extends LossOutput>(compute: () => T, options: Backwa
   });
   try {
     const loss = lossOf(result);
-    const parameters = [...options.parameters].filter((parameter) => parameter.requiresGrad);
+    const parameters = all.filter((parameter) => parameter.requiresGrad);
     const plan = planWalk(tape, parameters, loss);
     if (plan.uses.size === 0)
       throw new TensorloomError(
@@ -62,6 +77,7 @@ export function backward<T extends LossOutput>(compute: () => T, options: Backwa
         `The loss depends on none of the ${parameters.length} trainable parameters given. Compute it from them inside the closure given to backward (frozen parameters do not count).`,
       );
     const seed = typeof options.seed === 'function' ? options.seed(result) : (options.seed ?? 1);
+    options.onWalk?.(new Set(plan.uses.keys()));
     walk(plan, loss, seed, options.onParameterReady);
   } catch (error) {
     disposeMade(result, firstId);

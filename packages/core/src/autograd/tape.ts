@@ -48,6 +48,12 @@ export function isRecording(): boolean {
   return gradientDepth > 0 || kernelDepth > 0;
 }
 
+/** Whether what is computed now goes on a tape. */
+export function isTapeOn(): boolean {
+  const { activeTape, gradientDepth, kernelDepth } = internals().state;
+  return activeTape !== null && gradientDepth > 0 && kernelDepth === 0;
+}
+
 export interface Recording<T> {
   readonly result: T;
   readonly tape: TapeNode[];

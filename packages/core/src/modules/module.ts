@@ -66,14 +66,21 @@ export abstract class Module implements Stateful {
     for (const parameter of this.parameters()) parameter.zeroGrad();
   }
 
+  /** Of sharded parameters this rank's rows, named in `shards`, or nothing where it has none. */
   stateDict(): StateDict {
     const tensors: Record<string, Tensor> = {};
-    for (const [name, parameter] of this.namedParameters()) tensors[name] = parameter.value;
-    return { tensors, values: {} };
+    const shards = new Set<string>();
+    for (const [name, parameter] of this.namedParameters()) {
+      const held = parameter.sharding === null ? parameter : parameter.sharding.shard;
+      if (held === null) continue;
+      tensors[name] = held.value;
+      if (held.isRows) shards.add(name);
+    }
+    return { tensors, values: {}, ...(shards.size > 0 && { shards }) };
   }
 
   /**
-   * Copies stored tensors into the parameters.
+   * Copies stored tensors into the parameters, of sharded ones this rank's rows only. Tensors in `state` are whole.
    * @throws TensorloomError `BAD_CHECKPOINT` naming every missing and unexpected name (when strict) and every wrong shape; nothing is changed then
    */
   loadStateDict(state: StoredState, options: LoadOptions = {}): void {
@@ -96,8 +103,8 @@ export abstract class Module implements Stateful {
         `The stored state does not fit this module:\n  ${problems.join('\n  ')}`,
       );
     for (const [name, parameter] of own) {
-      const host = state.tensors.get(name)?.read();
-      if (host !== undefined) parameter.assign(tf.tensor(host.data, [...host.shape], host.dtype));
+      const stored = state.tensors.get(name);
+      if (stored !== undefined) (parameter.sharding === null ? parameter : parameter.sharding.shard)?.load(stored);
     }
   }
 

@@ -1,8 +1,12 @@
-/** A trainable tensor with its gradient. Its value lives on the device, or, for embedding tables, in host memory. */
+/** A trainable tensor with its gradient. Its value lives on the device, in host memory (embedding tables), or in shards on all ranks. */
 import type { RowSparse } from '../autograd/row-sparse.ts';
+import { isTapeOn } from '../autograd/tape.ts';
 import { TensorloomError } from '../errors.ts';
+import type { HostTensor } from '../host-tensor.ts';
+import type { StoredTensor } from '../stateful.ts';
 import type { Tensor } from '../tensors.ts';
 import { tf } from '../tensors.ts';
+import type { ShardedValue, ShardPlacement } from './sharded-value.ts';
 
 /** A gradient is dense, or, for embedding tables, the rows that occurred. Its values are sums over items (see Strategy). */
 export type Gradient = Tensor | RowSparse;
@@ -11,6 +15,9 @@ export type Gradient = Tensor | RowSparse;
  * A large embedding table is read and updated a few rows at a time, and tfjs's tensors are immutable: replacing a few
  * rows on a stock backend copies the whole table. `embeddingLookup` therefore moves a table to host memory, where rows
  * are gathered and updated in place; `value` puts it on the device only when something asks for the whole of it.
+ *
+ * A strategy may shard a parameter (`shardBy`): it keeps its shape, `value` gathers the whole from all ranks, and updates
+ * and checkpoints go to the shards.
  */
 export class Parameter {
   /** Where gradients land; `null` until the first backward and after `zeroGrad`. Owned by the parameter. */
@@ -25,16 +32,30 @@ export class Parameter {
   #host: Float32Array | null = null;
   #handle: Tensor | null = null;
   #pinned = false;
+  #source: ShardedValue | null = null;
+  /** Gathered tensors that the tape being recorded has seen. */
+  readonly #gatheredIds = new Set<number>();
 
-  /** Takes ownership of `value`, float32. */
-  constructor(value: Tensor) {
+  /**
+   * Takes ownership of `value`, float32.
+   * @param placement what part of a larger parameter it is, if it is one
+   */
+  constructor(
+    value: Tensor,
+    readonly placement: ShardPlacement | null = null,
+  ) {
     this.shape = [...value.shape];
     this.size = value.size;
     this.#device = tf.keep(value);
   }
 
-  /** The current value; do not dispose. Valid until the next update of the parameter. */
+  /** The current value; do not dispose. Valid until the next update of the parameter; if it is sharded, until the end of the forward or backward. */
   get value(): Tensor {
+    if (this.#source !== null) {
+      const whole = this.#source.whole();
+      if (isTapeOn()) this.#gatheredIds.add(whole.id);
+      return whole;
+    }
     if (this.#device === null) {
       if (this.#host === null)
         throw new TensorloomError('MISUSE', `Parameter ${this.name} was used after it had been disposed.`);
@@ -46,11 +67,30 @@ export class Parameter {
 
   /** Replaces the value (same shape), taking ownership of `next` and freeing the old one. The value is on the device then. */
   assign(next: Tensor): void {
+    this.#refuseIfSharded('assigned');
     tf.util.assertShapesMatch([...this.shape], next.shape, `Parameter ${this.name}: `);
     const previous = this.#device;
     this.#device = tf.keep(next);
     this.#host = null;
     if (previous !== next) previous?.dispose();
+  }
+
+  /** Whether this is some rows of a larger parameter (a shard of a scalar is all of it). */
+  get isRows(): boolean {
+    return this.placement !== null && this.placement.wholeShape.length > 0;
+  }
+
+  /** Copies a stored whole into the value; a shard reads its own rows only. */
+  load(stored: StoredTensor): void {
+    const { data, dtype } = this.readStored(stored);
+    this.assign(tf.tensor(data, [...this.shape], dtype));
+  }
+
+  /** What a tensor that is stored as a whole has at the place of this parameter. */
+  readStored(stored: StoredTensor): HostTensor {
+    if (this.placement === null || !this.isRows) return stored.read();
+    const { firstRow } = this.placement;
+    return stored.readRows(firstRow, firstRow + (this.shape[0] as number));
   }
 
   /** Whether the value lives in host memory (`value` works all the same). */
@@ -69,6 +109,7 @@ export class Parameter {
 
   /** The value in host memory, row-major, to be read. Moves it there. */
   hostData(): Float32Array {
+    this.#refuseIfSharded('moved to host memory');
     if (this.#host === null) {
       const value = this.value;
       // A copy: some backends hand out the array that the tensor was made from, which may have other owners.
@@ -87,15 +128,37 @@ export class Parameter {
     update(data);
   }
 
-  /** Stands for a value in host memory on tfjs's tape, where only tensors can. */
+  /**
+   * From here on `source` has the value; the one held so far is freed. A gradient stays.
+   * @throws TensorloomError `MISUSE` if it is sharded already
+   */
+  shardBy(source: ShardedValue): void {
+    this.#refuseIfSharded('sharded');
+    this.#device?.dispose();
+    this.#device = this.#host = null;
+    this.#source = source;
+  }
+
+  /** Where the value comes from if it is sharded. */
+  get sharding(): ShardedValue | null {
+    return this.#source;
+  }
+
+  /** Stands for a value in host memory or on other ranks on tfjs's tape, where only tensors can. */
   get tapeHandle(): Tensor {
     this.#handle ??= tf.keep(tf.scalar(0));
     return this.#handle;
   }
 
-  /** Ids of the tensors that are this parameter on tfjs's tape. */
+  /** Ids of the tensors that are this parameter on tfjs's tape: of a sharded one, all that were gathered since `forgetTape`. */
   get tapeIds(): number[] {
-    return [this.#device, this.#handle].flatMap((tensor) => (tensor === null ? [] : [tensor.id]));
+    const held = [this.#device, this.#handle].flatMap((tensor) => (tensor === null ? [] : [tensor.id]));
+    return [...held, ...this.#gatheredIds];
+  }
+
+  /** The tape is done with. */
+  forgetTape(): void {
+    this.#gatheredIds.clear();
   }
 
   zeroGrad(): void {
@@ -108,5 +171,15 @@ export class Parameter {
     this.#device?.dispose();
     this.#handle?.dispose();
     this.#device = this.#handle = this.#host = null;
+    this.#source?.dispose();
+    this.#gatheredIds.clear();
+  }
+
+  #refuseIfSharded(what: string): void {
+    if (this.#source !== null)
+      throw new TensorloomError(
+        'MISUSE',
+        `Parameter ${this.name} is sharded, so it cannot be ${what} as a whole. Change it through its shard (the optimizer's), or by loadStateDict.`,
+      );
   }
 }

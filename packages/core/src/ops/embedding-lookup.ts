@@ -8,7 +8,7 @@ import { tf, type Tensor } from '../tensors.ts';
 /**
  * Rows `ids` (int32 `[...]`) of `table [rows, width]`: `[..., width]`. The gradient is `RowSparse`, summed in the order of
  * the ids. Unless the table is pinned to the device (`Parameter.pinToDevice`), it moves to host memory, and only the rows
- * asked for travel to the device.
+ * asked for travel to the device; of a sharded table they come from the ranks that hold them.
  * @throws TensorloomError `BAD_DATA` if an id is out of range or `table` is not a matrix
  */
 export function embeddingLookup(table: Parameter, ids: Tensor): Tensor {
@@ -19,13 +19,15 @@ export function embeddingLookup(table: Parameter, ids: Tensor): Tensor {
       `embeddingLookup: the table is [${table.shape.join(', ')}]; expected [rows, width].`,
     );
   const indices = hostIndices(ids, numRows);
-  const onHost = table.onHost || !table.pinnedToDevice;
-  const shape = [...ids.shape, width];
-  const host = onHost ? table.hostData() : null;
+  const byRows = table.onHost || !table.pinnedToDevice;
+  const rows = byRows ? gatherRows(table, indices, width) : null;
+  const whole = byRows ? null : table.value;
   return recordOp({
-    inputs: { table: onHost ? table.tapeHandle : table.value },
+    inputs: { table: whole ?? table.tapeHandle },
     forward: () =>
-      host === null ? tf.gather(table.value, tf.cast(ids, 'int32')) : gatherOnHost(host, indices, width, shape),
+      rows === null
+        ? tf.gather(whole as Tensor, tf.cast(ids, 'int32'))
+        : tf.tensor(rows, [...ids.shape, width], 'float32'),
     backward: (outputGradient) => ({ table: () => sumRows(outputGradient, indices, numRows, width) }),
   });
 }
@@ -44,13 +46,15 @@ function hostIndices(ids: Tensor, numRows: number): Int32Array {
   return indices.slice();
 }
 
-function gatherOnHost(table: Float32Array, indices: Int32Array, width: number, shape: number[]): Tensor {
+function gatherRows(parameter: Parameter, indices: Int32Array, width: number): Float32Array {
+  if (parameter.sharding !== null) return parameter.sharding.gatherRows(indices);
+  const table = parameter.hostData();
   const rows = new Float32Array(indices.length * width);
   for (let i = 0; i < indices.length; i++) {
     const from = (indices[i] as number) * width;
     rows.set(table.subarray(from, from + width), i * width);
   }
-  return tf.tensor(rows, shape, 'float32');
+  return rows;
 }
 
 /** Scatter-add of `gradient [..., width]` by row, in host memory: in a fixed order, on every backend alike. */

@@ -19,7 +19,7 @@ type Tensors<Names extends string> = Readonly<Record<Names, Tensor>>;
 export interface FusedOpDefinition<Input extends string, Residual extends string, Attributes extends object> {
   /** Name of the kernel that replaces the composite, in CamelCase. */
   readonly name: string;
-  /** Inputs that backward needs. They are not copied. */
+  /** Inputs that backward needs. They are not copied; one given as a parameter is not held but read again. */
   readonly saves: readonly Input[];
   /** Names of what forward returns for backward. */
   readonly residuals: readonly Residual[];
@@ -44,7 +44,10 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
 ): (inputs: Readonly<Partial<Record<Input, TensorOrParameter>>>, attributes: Attributes) => Tensor {
   return (given, attributes) => {
     const inputs = tensorsOf(given);
-    const savedInputs = definition.saves.filter((name) => inputs[name] !== undefined);
+    const neededInputs = definition.saves.filter((name) => inputs[name] !== undefined);
+    // A saved tensor would keep a sharded parameter's whole value alive until backward.
+    const savedInputs = neededInputs.filter((name) => given[name] instanceof tf.Tensor);
+    const reread = neededInputs.filter((name) => !(given[name] instanceof tf.Tensor));
     const fused = hasKernel(definition.name);
     return recordOp({
       inputs,
@@ -60,7 +63,12 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
       },
       backward(outputGradient, savedTensors) {
         const names = [...savedInputs, ...definition.residuals];
-        const saved = Object.fromEntries(names.map((name, i) => [name, savedTensors[i]])) as Tensors<Input | Residual>;
+        const held = new Map<string, Tensor | undefined>(names.map((name, i) => [name, savedTensors[i]]));
+        for (const name of reread) held.set(name, tensorOf(given[name] as TensorOrParameter));
+        // Kernels are promised this order.
+        const saved = Object.fromEntries(
+          [...neededInputs, ...definition.residuals].map((name) => [name, held.get(name)]),
+        ) as Tensors<Input | Residual>;
         const differentiated = definition.differentiates.filter((name) => inputs[name] !== undefined);
         return fused
           ? runGradientKernel(definition.name, outputGradient, saved, attributes, differentiated)

@@ -1,7 +1,7 @@
 /** Affine map over the last axis. */
 import { TensorloomError } from '../errors.ts';
 import { tf, type Tensor } from '../tensors.ts';
-import { fusedOp, tensorOf, type TensorOrParameter } from './fused-op.ts';
+import { fusedOp, type TensorOrParameter } from './fused-op.ts';
 
 const apply = fusedOp<'x' | 'weight' | 'bias', never, object>({
   name: 'Linear',
@@ -44,5 +44,5 @@ export function linear(x: Tensor, weight: TensorOrParameter, bias?: TensorOrPara
     );
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== out))
     throw new TensorloomError('BAD_DATA', `linear: bias is [${bias.shape.join(', ')}]; expected [${out}].`);
-  return apply({ x, weight: tensorOf(weight), ...(bias && { bias: tensorOf(bias) }) }, {});
+  return apply({ x, weight, ...(bias && { bias }) }, {});
 }

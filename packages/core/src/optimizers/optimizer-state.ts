@@ -13,13 +13,21 @@ interface OptimizerState {
   readonly groups: readonly JsonObject[];
 }
 
+/** The optimizer that is to take the state. */
+interface Target {
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  /** Names of parameters of which this rank has no part. */
+  readonly elsewhere: ReadonlySet<string>;
+  readonly momentNames: readonly string[];
+  readonly groups: readonly ParameterGroup[];
+  /** Refuse unexpected names. */
+  readonly strict: boolean;
+}
+
 /** @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit */
 export function readOptimizerState(
   stored: StoredState,
-  parameters: ReadonlyMap<string, Parameter>,
-  momentNames: readonly string[],
-  currentGroups: readonly ParameterGroup[],
-  strict: boolean,
+  { parameters, elsewhere, momentNames, groups: currentGroups, strict }: Target,
 ): OptimizerState {
   const problems: string[] = [];
   const steps = isObject(stored.values['steps']) ? stored.values['steps'] : {};
@@ -32,7 +40,7 @@ export function readOptimizerState(
   for (const [name, count] of Object.entries(steps)) {
     const parameter = parameters.get(name);
     if (parameter === undefined) {
-      if (strict) problems.push(`unexpected parameter: ${name}`);
+      if (strict && !elsewhere.has(name)) problems.push(`unexpected parameter: ${name}`);
       for (const key of ['rows', ...momentNames]) used.add(`${name}.${key}`);
       continue;
     }
@@ -41,7 +49,8 @@ export function readOptimizerState(
       continue;
     }
     const rows = stored.tensors.get(`${name}.rows`);
-    const shape = rows === undefined ? parameter.shape : [rows.shape[0] as number, parameter.shape[1] as number];
+    const whole = parameter.placement?.wholeShape ?? parameter.shape;
+    const shape = rows === undefined ? whole : [rows.shape[0] as number, whole[1] as number];
     if (rows !== undefined) used.add(`${name}.rows`);
     const moments = momentNames.flatMap((moment) => {
       const key = `${name}.${moment}`;
@@ -73,18 +82,46 @@ function restore(
   const state = new ParameterState(parameter, momentNames);
   state.steps = steps;
   if (rows === undefined) {
-    if (moments.length > 0) state.dense = moments.map((moment) => read(moment, parameter.shape));
-  } else
+    if (moments.length > 0)
+      state.dense = moments.map((moment) =>
+        tf.tensor(parameter.readStored(moment).data, [...parameter.shape], 'float32'),
+      );
+  } else {
+    const own = ownRows(rows.read().data as Int32Array, parameter);
     state.rows.restore(
-      rows.read().data as Int32Array,
-      moments.map((moment) => moment.read().data as Float32Array),
+      Int32Array.from(own, ({ row }) => row),
+      moments.map((moment) => readRows(moment, own)),
     );
+  }
   return state;
 }
 
-function read(stored: StoredTensor, shape: readonly number[]): tf.Tensor {
-  const { data } = stored.read();
-  return tf.tensor(data, [...shape], 'float32');
+/** A row of this rank's and its place among those stored. */
+interface OwnRow {
+  readonly row: number;
+  readonly place: number;
+}
+
+/** Those of the stored row numbers (of the whole table) that are rows of `parameter`, in its own numbering. */
+function ownRows(stored: Int32Array, parameter: Parameter): OwnRow[] {
+  const firstRow = parameter.placement?.firstRow ?? 0;
+  const numRows = parameter.shape[0] as number;
+  return [...stored].flatMap((number, place) => {
+    const row = number - firstRow;
+    return row >= 0 && row < numRows ? [{ row, place }] : [];
+  });
+}
+
+/** Reads runs of rows that are stored side by side together. */
+function readRows(stored: StoredTensor, rows: readonly OwnRow[]): Float32Array {
+  const width = stored.shape[1] as number;
+  const result = new Float32Array(rows.length * width);
+  for (let from = 0, to = 0; from < rows.length; from = to) {
+    const start = (rows[from] as OwnRow).place;
+    while (to < rows.length && (rows[to] as OwnRow).place === start + to - from) to++;
+    result.set(stored.readRows(start, start + to - from).data, from * width);
+  }
+  return result;
 }
 
 function isObject(value: unknown): value is JsonObject {

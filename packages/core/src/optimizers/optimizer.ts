@@ -153,11 +153,6 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
     return { tensors, values: { steps, groups }, ...(shards.size > 0 && { shards }) };
   }
 
-  /** Bytes of all moments. */
-  get stateBytes(): number {
-    return [...this.#states.values()].reduce((sum, { bytes }) => sum + bytes, 0);
-  }
-
   /**
    * Tensors in `stored` are whole; shards read their own rows.
    * @throws TensorloomError `BAD_CHECKPOINT` naming everything that does not fit; nothing is changed then

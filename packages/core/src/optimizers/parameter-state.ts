@@ -57,11 +57,6 @@ export class ParameterState {
     return (this.#dense ?? []).reduce((sum, { size }) => sum + 4 * size, this.#rows?.bytes ?? 0);
   }
 
-  /** Bytes of the moments. */
-  get bytes(): number {
-    return (this.#dense ?? []).reduce((sum, { size }) => sum + 4 * size, this.#rows?.bytes ?? 0);
-  }
-
   dispose(): void {
     for (const tensor of this.#dense ?? []) tensor.dispose();
     this.#rows?.dispose();

@@ -78,11 +78,6 @@ export class RowMoments {
     return this.#snapshot;
   }
 
-  /** Bytes of the moments, the room for more rows included. */
-  get bytes(): number {
-    return this.moments.reduce((sum, values) => sum + values.byteLength, 0);
-  }
-
   /** Each moment as the dense tensor `[numRows, width]` (new). */
   toDense(): Tensor[] {
     return this.moments.map((values) => {
