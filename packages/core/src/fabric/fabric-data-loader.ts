@@ -27,6 +27,10 @@ export interface DataLoaderHooks {
   delivered(loader: object, isLastBatch: boolean): void;
   /** The pass is over, or was broken off. */
   ended(loader: object): void;
+  /** Ahead of each pass, on all ranks; throws if it cannot be run. */
+  begins?(): Promise<void>;
+  /** After each pass, also one that the loop has broken off; not if the loader itself failed. */
+  join?(): Promise<void>;
 }
 
 /**
@@ -66,6 +70,8 @@ export class FabricDataLoader<Batch> implements AsyncIterable<OnDevice<Batch>>, 
   async *[Symbol.asyncIterator](): AsyncGenerator<OnDevice<Batch>, void, undefined> {
     if (this.#countsEpochs) this.inner.setEpoch?.(this.#passes);
     this.#stateBeforeLookAhead = undefined;
+    await this.#hooks.begins?.();
+    let loaderFailed = false;
     let moved: Tensor[] = [];
     const free = (): void => {
       for (const tensor of moved) tensor.dispose();
@@ -82,26 +88,28 @@ export class FabricDataLoader<Batch> implements AsyncIterable<OnDevice<Batch>>, 
       }
       this.#passes++;
       this.#stateBeforeLookAhead = undefined;
+    } catch (error) {
+      loaderFailed = true;
+      throw error;
     } finally {
       // A loop that is left early has not seen the batch looked ahead for: the state from before it stays.
       free();
       this.#hooks.ended(this);
+      if (!loaderFailed) await this.#hooks.join?.();
     }
   }
 
   stateDict(): StateDict {
     const inner = this.#stateBeforeLookAhead ?? this.inner.stateDict?.();
     if (inner === undefined) return { tensors: {}, values: { [passesKey]: this.#passes } };
-    return this.#countsEpochs
-      ? { tensors: inner.tensors, values: { ...inner.values, [passesKey]: this.#passes } }
-      : inner;
+    return this.#countsEpochs ? { ...inner, values: { ...inner.values, [passesKey]: this.#passes } } : inner;
   }
 
   loadStateDict(state: StoredState, options?: LoadOptions): void {
-    const { [passesKey]: passes, ...values } = state.values;
+    const passes = state.values[passesKey];
     if (typeof passes === 'number') this.#passes = passes;
     this.#stateBeforeLookAhead = undefined;
-    this.inner.loadStateDict?.({ tensors: state.tensors, values }, options);
+    this.inner.loadStateDict?.(withoutPasses(state), options);
   }
 
   /** Whether the inner loader has epochs but leaves counting them to its user. */
@@ -130,6 +138,12 @@ export class FabricDataLoader<Batch> implements AsyncIterable<OnDevice<Batch>>, 
     this.#stateBeforeLookAhead = stateAfterHeld;
     if (held !== undefined) yield { batch: held.batch, isLast: true };
   }
+}
+
+/** The inner loader's own state. */
+function withoutPasses({ byRank, ...state }: StoredState): StoredState {
+  const { [passesKey]: _passes, ...values } = state.values;
+  return { ...state, values, ...(byRank && { byRank: byRank.map(withoutPasses) }) };
 }
 
 /** Tensors in `moved` that were not in `original`: those made by moving. */

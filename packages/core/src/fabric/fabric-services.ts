@@ -1,5 +1,6 @@
 /** What Fabric offers around the loop: seeds, placement, initialization, collectives, logs, callbacks. */
 import { callHook } from '../callbacks/callback.ts';
+import type { ClusterEnvironment } from '../distributed/cluster-environment.ts';
 import type { ReduceOp } from '../distributed/process-group.ts';
 import { TensorloomError } from '../errors.ts';
 import { toDevice, type OnDevice } from '../host-tensor.ts';
@@ -15,10 +16,13 @@ export class FabricServices extends FabricRuntime {
 
   /**
    * Seeds every generator that Fabric's own pieces draw from. Ranks draw different numbers (rank zero those of a single
-   * process); loader workers find the seed in `TENSORLOOM_SEED`. Returns the seed.
+   * process); loader workers find the seed in `TENSORLOOM_SEED`. Returns the seed: the one given, else that of `TENSORLOOM_SEED`, else, for
+   * several ranks, one made of the job's id (so that all have the same), else a drawn one.
    */
   seedEverything(seed?: number): number {
-    return seedEverything(seed, this.globalRank);
+    const { environment, worldSize, rank } = this.connections.world;
+    const isOpen = seed === undefined && process.env['TENSORLOOM_SEED'] === undefined && worldSize > 1;
+    return seedEverything(isOpen ? seedOfJob(environment) : seed, rank);
   }
 
   /** Copies every HostTensor of a nested collection to the device; the tensors are the caller's to dispose. */
@@ -49,6 +53,15 @@ export class FabricServices extends FabricRuntime {
   async broadcast<T>(value: T, source = 0): Promise<T> {
     this.assertLaunched('broadcast');
     return broadcast(this.processGroup, value, source);
+  }
+
+  /** Whether `flag` is true on any rank: the same answer on all of them, so that they stop, save or skip together. */
+  async anyRank(flag: boolean): Promise<boolean> {
+    this.assertLaunched('anyRank');
+    if (this.worldSize === 1) return flag;
+    const flags = Uint8Array.of(flag ? 1 : 0);
+    await this.processGroup.allReduce(flags, 'max');
+    return flags[0] === 1;
   }
 
   /** Waits for all ranks. @param name for the message if it fails */
@@ -123,14 +136,25 @@ export class FabricServices extends FabricRuntime {
     return withActivationStorage(this.accelerator, this.precision.parameterStorage, fn);
   }
 
-  /** Makes a large module without a whole copy on each rank, where the strategy shards; with one rank, as `initModule`. */
+  /**
+   * Makes a module of which ranks will hold shards. Strategies of several ranks take rank zero's values, so only there random ones are
+   * drawn. Each rank has the whole until `setup` shards it; with one rank, as `initModule`.
+   */
   shardedModel<T>(fn: () => T): T {
-    return this.initModule(fn);
+    return this.initModule(fn, { emptyInit: !this.isGlobalZero });
   }
 
   protected defaultStep(): number {
     return 0;
   }
+}
+
+/** FNV-1a of what only the ranks of one job have in common. */
+function seedOfJob({ jobId, mainAddress, mainPort }: ClusterEnvironment): number {
+  let hash = 0x811c9dc5;
+  for (const character of `${jobId} ${mainAddress} ${mainPort}`)
+    hash = Math.imul(hash ^ (character.codePointAt(0) as number), 0x01000193);
+  return hash >>> 1;
 }
 
 function scalar(name: string, value: number | Tensor): number {

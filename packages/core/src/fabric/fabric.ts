@@ -4,10 +4,7 @@ import { TensorloomError } from '../errors.ts';
 import type { Module } from '../modules/module.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import { withActivationStorage } from '../precision/activation-storage.ts';
-import { globalRandom } from '../random.ts';
-import type { Json, Stateful, StoredState } from '../stateful.ts';
 import type { StepOptions, StepResult } from '../strategies/strategy.ts';
-import { collect, everything, restore, type CheckpointState, type SaveFilter } from './checkpointing.ts';
 import {
   checkBackwardOptions,
   checkClipOptions,
@@ -17,36 +14,24 @@ import {
 } from './call-options.ts';
 import type { AnyLoader, FabricDataLoader } from './fabric-data-loader.ts';
 import { restoreParameters, wrapModule, type FabricModule } from './fabric-module.ts';
-import { isFabricOptimizer, wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
-import { FabricServices } from './fabric-services.ts';
+import { wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
+import { FabricState } from './fabric-state.ts';
 import type { FabricOptions } from './options.ts';
 import { setUpDataLoader, type SetUpDataLoaderOptions } from './set-up-data-loader.ts';
-import { SetUpRegistry } from './set-up-registry.ts';
-import { TrainingSteps, type BackwardResult, type TrainingCounts } from './training-steps.ts';
+import type { BackwardResult, TrainingCounts } from './training-steps.ts';
 
 /** The set-up form of each optimizer or factory. */
 export type SetUpOptimizers<Inputs extends readonly OptimizerInput[]> = {
   [K in keyof Inputs]: Inputs[K] extends OptimizerInput<infer O> ? FabricOptimizer<O> : never;
 };
 
-/** Options of `fabric.load`. */
-export interface LoadCheckpointOptions {
-  /** Refuse checkpoints that lack a key of `state`, or whose names differ (default true). */
-  readonly strict?: boolean;
-  /** Restore Fabric's own state too: loss scale, open window, random numbers, counts (default: if `state` has an optimizer). */
-  readonly restoreProgress?: boolean;
-}
-
 /** What the user holds: see the README for a whole loop. Nothing happens before `launch`. */
-export class Fabric extends FabricServices {
-  readonly #steps: TrainingSteps;
-  readonly #known = new SetUpRegistry();
+export class Fabric extends FabricState {
   /** Loaders in the middle of a pass, the one that delivered last at the end. */
   readonly #passes = new Map<object, boolean>();
 
   constructor(options: FabricOptions = {}) {
     super(options);
-    this.#steps = new TrainingSteps(this.strategy, this.precision.lossScaler, this.options.maxSkippedSteps);
     // A subclass that is a trainer: its `run` finds Fabric launched.
     const own: (...args: unknown[]) => Promise<unknown> = this.run.bind(this);
     this.run = async (...args: unknown[]) => {
@@ -74,9 +59,9 @@ export class Fabric extends FabricServices {
   ): Promise<[FabricModule<M>, ...SetUpOptimizers<Inputs>]>;
   async setup<M extends Module>(module: M, ...optimizers: OptimizerInput[]): Promise<unknown> {
     this.assertLaunched('setup');
-    this.#known.checkNew(module, 'setup');
+    this.known.checkNew(module, 'setup');
     // Optimizers are made and checked first: a refusal leaves the module as it was.
-    const made = optimizers.map((input) => this.#known.makeOptimizer(input, module));
+    const made = optimizers.map((input) => this.known.makeOptimizer(input, module));
     const wrapped = await this.setupModule(module);
     if (made.length === 0) return wrapped;
     return [wrapped, ...made.map((optimizer) => this.#wrapOptimizer(optimizer))];
@@ -85,12 +70,12 @@ export class Fabric extends FabricServices {
   /** Places a module on the device, in the precision's storage, and wraps it. */
   async setupModule<M extends Module>(module: M): Promise<FabricModule<M>> {
     this.assertLaunched('setupModule');
-    this.#known.checkNew(module, 'setupModule');
+    this.known.checkNew(module, 'setupModule');
     module.parameters();
     const storage = this.precision.parameterStorage;
     if (storage !== 'float32') withActivationStorage(this.accelerator, storage, () => restoreParameters(module));
     const placed = (await this.strategy.setupModule(module)) as M;
-    this.#known.add(module, placed);
+    this.known.add(module, placed);
     return wrapModule(placed, this.accelerator, this.precision);
   }
 
@@ -100,20 +85,27 @@ export class Fabric extends FabricServices {
     ...optimizers: Inputs
   ): SetUpOptimizers<Inputs> {
     this.assertLaunched('setupOptimizers');
-    const raw = this.#known.moduleBehind(module, 'setupOptimizers');
-    const made = optimizers.map((input) => this.#known.makeOptimizer(input, raw));
+    const raw = this.known.moduleBehind(module, 'setupOptimizers');
+    const made = optimizers.map((input) => this.known.makeOptimizer(input, raw));
     return made.map((optimizer) => this.#wrapOptimizer(optimizer)) as SetUpOptimizers<Inputs>;
   }
 
-  /** Wraps any iterable of batches: this rank's share, on the device, freed when the next batch is asked for. */
+  /**
+   * Wraps any iterable of batches: this rank's share, on the device, freed when the next batch is asked for. All ranks iterate over it. In
+   * training they must have equally many batches, which each pass checks first where loaders know their length (`BAD_DATA` names the
+   * ranks). In evaluation they need not: under strategies that communicate in forward, a rank whose pass has ended, also by `break`, takes
+   * part in the others' until they have ended too.
+   */
   setupDataLoader<Batch>(loader: AnyLoader<Batch>, options: SetUpDataLoaderOptions = {}): FabricDataLoader<Batch> {
     this.assertLaunched('setupDataLoader');
-    return setUpDataLoader(loader, { rank: this.globalRank, worldSize: this.worldSize }, options, {
+    const { strategy } = this;
+    return setUpDataLoader(loader, this.processGroup, options, {
       delivered: (pass, isLastBatch) => {
         this.#passes.delete(pass);
         this.#passes.set(pass, isLastBatch);
       },
       ended: (pass) => this.#passes.delete(pass),
+      ...(strategy.joinEvaluation && { joinEvaluation: () => strategy.joinEvaluation?.() }),
     });
   }
 
@@ -135,14 +127,14 @@ export class Fabric extends FabricServices {
     options: BackwardOptions = {},
   ): Promise<BackwardResult<T>> {
     this.assertLaunched('backward');
-    const module = this.#known.moduleBehind(model, 'backward');
+    const module = this.known.moduleBehind(model, 'backward');
     if (typeof compute !== 'function')
       throw new TensorloomError(
         'MISUSE',
         'fabric.backward takes a closure that computes the loss: fabric.backward(model, () => model.forward(batch)).',
       );
     checkBackwardOptions(options);
-    return this.#steps.backward(module, compute, {
+    return this.steps.backward(module, compute, {
       endOfEpoch: [...this.#passes.values()].at(-1) ?? false,
       ...options,
     });
@@ -154,10 +146,10 @@ export class Fabric extends FabricServices {
    */
   async step(optimizer: Optimizer, options: StepOptions = {}): Promise<boolean> {
     this.assertLaunched('step');
-    const raw = this.#known.optimizerBehind(optimizer, 'step');
+    const raw = this.known.optimizerBehind(optimizer, 'step');
     checkStepOptions(options);
     this.throwLogFailure();
-    const { closed, stepped } = await this.#steps.step(raw, options);
+    const { closed, stepped } = await this.steps.step(raw, options);
     return closed && stepped;
   }
 
@@ -167,9 +159,9 @@ export class Fabric extends FabricServices {
    */
   async clipGradients(model: Module, optimizer: Optimizer, options: ClipGradientsOptions): Promise<number | undefined> {
     this.assertLaunched('clipGradients');
-    this.#known.moduleBehind(model, 'clipGradients');
-    const raw = this.#known.optimizerBehind(optimizer, 'clipGradients');
-    const norm = await this.#steps.clipGradients(raw, checkClipOptions(options));
+    this.known.moduleBehind(model, 'clipGradients');
+    const raw = this.known.optimizerBehind(optimizer, 'clipGradients');
+    const norm = await this.steps.clipGradients(raw, checkClipOptions(options));
     if (options.errorIfNonfinite === true && norm !== undefined && !Number.isFinite(norm))
       throw new TensorloomError(
         'NON_FINITE',
@@ -181,70 +173,28 @@ export class Fabric extends FabricServices {
   /** Runs `fn` without reducing gradients among ranks, for all micro-batches of a window but its last. */
   async noBackwardSync<T>(model: Module, enabled: boolean, fn: () => Promise<T> | T): Promise<T> {
     this.assertLaunched('noBackwardSync');
-    const module = this.#known.moduleBehind(model, 'noBackwardSync');
+    const module = this.known.moduleBehind(model, 'noBackwardSync');
     return enabled ? this.strategy.noBackwardSync(module, fn) : fn();
   }
 
   /** What the last `step` did. */
   get lastStep(): StepResult | undefined {
-    return this.#steps.lastStep;
+    return this.steps.lastStep;
   }
 
   /** Micro-batches, steps and skipped steps so far; part of every checkpoint. */
   get counts(): Readonly<TrainingCounts> {
-    return this.#steps.counts;
-  }
-
-  /**
-   * Writes a checkpoint folder, as a whole or not at all: modules, optimizers and other Statefuls (set up or not), JSON values, and what Fabric itself needs to go on exactly.
-   * @param options.filter by key: which entries of a state dict to keep
-   */
-  async save(folder: string, state: CheckpointState, options: { readonly filter?: SaveFilter } = {}): Promise<void> {
-    this.assertLaunched('save');
-    const content = collect(state, this.#ownPieces(), options.filter);
-    if (this.isGlobalZero) await this.connections.checkpointIO.saveCheckpoint(folder, content);
-    await this.processGroup.barrier();
-  }
-
-  /**
-   * Restores into `state`: Statefuls in place, JSON values by replacing its members. Returns what else the checkpoint holds.
-   * @throws TensorloomError `BAD_CHECKPOINT` if it is incomplete, damaged or of something else, naming every difference
-   */
-  async load(
-    folder: string,
-    state: CheckpointState,
-    options: LoadCheckpointOptions = {},
-  ): Promise<Record<string, Json | StoredState>> {
-    this.assertLaunched('load');
-    const checkpoint = await this.connections.checkpointIO.openCheckpoint(folder);
-    const own = options.restoreProgress ?? Object.values(state).some(isFabricOptimizer);
-    const rest = restore(checkpoint, state, this.#ownPieces(), { strict: options.strict ?? true, own });
-    await this.processGroup.barrier();
-    return rest;
-  }
-
-  /** Everything in a checkpoint, for inspection; tensors are read when asked for. Needs no launch. */
-  async loadRaw(folder: string): Promise<Record<string, Json | StoredState>> {
-    return everything(await this.connections.checkpointIO.openCheckpoint(folder));
+    return this.steps.counts;
   }
 
   protected override defaultStep(): number {
-    return this.#steps.counts.steps;
-  }
-
-  #ownPieces(): Record<string, Stateful> {
-    return {
-      lossScaler: this.precision.lossScaler,
-      strategy: this.strategy,
-      random: globalRandom(),
-      progress: this.#steps,
-    };
+    return this.steps.counts.steps;
   }
 
   #wrapOptimizer(optimizer: Optimizer): FabricOptimizer<Optimizer> {
     const placed = this.strategy.setupOptimizer(optimizer);
-    this.#known.add(optimizer, placed);
-    this.#steps.register(placed);
-    return wrapOptimizer(placed, () => this.#steps.isAccumulating(placed));
+    this.known.add(optimizer, placed);
+    this.steps.register(placed);
+    return wrapOptimizer(placed, () => this.steps.isAccumulating(placed));
   }
 }

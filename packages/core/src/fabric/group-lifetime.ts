@@ -8,8 +8,8 @@ const open = new Set<ProcessGroup>();
 let listening = false;
 
 /**
- * From here on, until `releaseFromProcess`: an exception that nobody catches aborts `group`, so that the other ranks fail at once and
- * name this one; a process that has nothing left to do closes it.
+ * From here on, until `releaseFromProcess`: an exception that nobody catches, or an exit code that is not 0, aborts `group`, so that the other
+ * ranks fail at once and name this one; a process that has nothing left to do closes it.
  */
 export function bindToProcess(group: ProcessGroup): void {
   open.add(group);
@@ -17,6 +17,7 @@ export function bindToProcess(group: ProcessGroup): void {
   listening = true;
   process.on('uncaughtExceptionMonitor', abortAll);
   process.on('beforeExit', closeAll);
+  process.on('exit', abortIfFailed);
 }
 
 export function releaseFromProcess(group: ProcessGroup): void {
@@ -25,6 +26,7 @@ export function releaseFromProcess(group: ProcessGroup): void {
   listening = false;
   process.off('uncaughtExceptionMonitor', abortAll);
   process.off('beforeExit', closeAll);
+  process.off('exit', abortIfFailed);
 }
 
 /** `rank 1 failed: Error: out of paper` */
@@ -33,7 +35,19 @@ export function lastWord(group: ProcessGroup, error: unknown): string {
 }
 
 function abortAll(error: unknown): void {
-  for (const group of open) group.abort(lastWord(group, error));
+  leave((group) => lastWord(group, error));
+}
+
+function abortIfFailed(exitCode: number): void {
+  if (exitCode !== 0) leave((group) => `rank ${group.rank} ended with exit code ${exitCode}`);
+}
+
+function leave(reason: (group: ProcessGroup) => string): void {
+  if (open.size === 0) return;
+  for (const group of open) {
+    group.abort(reason(group));
+    releaseFromProcess(group);
+  }
   // Node ends the process, and with it the threads that send, as soon as this returns.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastWordMs);
 }

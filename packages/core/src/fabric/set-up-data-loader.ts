@@ -1,4 +1,5 @@
 /** Checks a loader, takes this rank's share of it, and wraps that. */
+import type { ProcessGroup } from '../distributed/process-group.ts';
 import { TensorloomError } from '../errors.ts';
 import { FabricDataLoader, type AnyLoader, type DataLoaderHooks } from './fabric-data-loader.ts';
 
@@ -15,9 +16,15 @@ export interface SetUpDataLoaderOptions {
 /** @throws TensorloomError `MISUSE` for what is no loader, was set up before, or cannot be shared among ranks */
 export function setUpDataLoader<Batch>(
   loader: AnyLoader<Batch>,
-  { rank, worldSize }: { readonly rank: number; readonly worldSize: number },
+  group: ProcessGroup,
   options: SetUpDataLoaderOptions,
-  hooks: Omit<DataLoaderHooks, 'moveToDevice'>,
+  {
+    joinEvaluation,
+    ...hooks
+  }: Pick<DataLoaderHooks, 'delivered' | 'ended'> & {
+    /** `Strategy.joinEvaluation` */
+    readonly joinEvaluation?: () => Promise<void> | undefined;
+  },
 ): FabricDataLoader<Batch> {
   const { useDistributedSampler = true, moveToDevice = true, training = true } = options;
   if (loader instanceof FabricDataLoader) throw new TensorloomError('MISUSE', 'This loader was set up before.');
@@ -26,6 +33,7 @@ export function setUpDataLoader<Batch>(
       'MISUSE',
       'setupDataLoader takes an object that can be iterated over (for await); give a loader, not a call of its iterator method.',
     );
+  const { rank, worldSize } = group;
   let share = loader;
   if (useDistributedSampler && worldSize > 1) {
     if (loader.shard === undefined)
@@ -35,5 +43,25 @@ export function setUpDataLoader<Batch>(
       );
     share = loader.shard(rank, worldSize, { training }) as AnyLoader<Batch>;
   }
-  return new FabricDataLoader<Batch>(share, { ...hooks, moveToDevice });
+  return new FabricDataLoader<Batch>(share, {
+    ...hooks,
+    moveToDevice,
+    ...(training ? { begins: () => checkEqualLengths(share.length, group) } : {}),
+    ...(!training && joinEvaluation ? { join: async () => joinEvaluation() } : {}),
+  });
+}
+
+/** Ranks that ran out of batches would leave the others waiting for their gradients. */
+async function checkEqualLengths(length: number | undefined, group: ProcessGroup): Promise<void> {
+  if (group.worldSize === 1) return;
+  const lengths = new Float64Array(group.worldSize);
+  await group.allGather(Float64Array.of(length ?? NaN), lengths);
+  const known = [...lengths].filter((each) => !Number.isNaN(each));
+  if (new Set(known).size <= 1) return;
+  const byRank = [...lengths].map((each, rank) => `rank ${rank}: ${Number.isNaN(each) ? 'unknown' : each}`);
+  throw new TensorloomError(
+    'BAD_DATA',
+    `Ranks have different numbers of batches to train on (${byRank.join(', ')}), so that some would wait for others for ever. ` +
+      'Let Fabric share the data (useDistributedSampler), give each rank equally many batches, or, for evaluation, set training to false.',
+  );
 }

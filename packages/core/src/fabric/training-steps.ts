@@ -139,11 +139,12 @@ export class TrainingSteps implements Stateful {
 
   stateDict(): StateDict {
     const pending = [...this.#pending.values()];
-    return { tensors: {}, values: { counts: { ...this.counts }, pending } };
+    // Whether the window is spoiled is each rank's own.
+    return { tensors: {}, values: { counts: { ...this.counts }, pending }, scope: 'rank' };
   }
 
   /** Pending micro-batches go to the optimizers in the order in which they were set up. */
-  loadStateDict({ values }: StoredState): void {
+  loadStateDict({ values, byRank }: StoredState): void {
     const { counts, pending } = values;
     if (counts === null || typeof counts !== 'object' || !Array.isArray(pending))
       throw new TensorloomError('BAD_CHECKPOINT', "The checkpoint's training progress is not readable.");
@@ -153,6 +154,7 @@ export class TrainingSteps implements Stateful {
         throw new TensorloomError('BAD_CHECKPOINT', `The checkpoint's training progress lacks '${key}'.`);
       this.counts[key] = count;
     }
+    if (byRank?.some((state) => spoiledIn(state))) this.counts.windowSpoiled = 1;
     [...this.#pending.keys()].forEach((optimizer, index) => this.#pending.set(optimizer, Number(pending[index] ?? 0)));
   }
 
@@ -189,6 +191,11 @@ function checked<T extends LossOutput>(output: T): T {
       `fabric.backward needs a scalar loss, but the closure's loss has shape [${loss.shape.join(', ')}]. Reduce it, for instance with .mean().`,
     );
   return output;
+}
+
+/** A window that one rank has spoiled is skipped by all of them. */
+function spoiledIn({ values: { counts } }: StoredState): boolean {
+  return (counts as { readonly windowSpoiled?: unknown } | null)?.windowSpoiled === 1;
 }
 
 function lossOf(output: unknown): Tensor {
