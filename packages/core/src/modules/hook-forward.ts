@@ -28,7 +28,7 @@ export function hookForward(module: Module, hooks: ForwardHooks): () => void {
 /** The wrapper stays in place: what runs inside may have taken hold of it. */
 function install(module: Module, hooks: Set<ForwardHooks>): void {
   hooksOf.set(module, hooks);
-  const forward = module.forward as (...inputs: unknown[]) => unknown;
+  const forward = Reflect.get(module, 'forward') as (...inputs: unknown[]) => unknown;
   const hooked = (...inputs: unknown[]): unknown => {
     const entered: ForwardHooks[] = [];
     try {

@@ -18,6 +18,8 @@ export interface BackwardHooks {
   /** After forward, ahead of the walk backwards: the items of the window with this micro-batch. */
   readonly onItems?: (items: number) => void;
   /** As `backward`'s. */
+  readonly onWalk?: (used: ReadonlySet<Parameter>) => void;
+  /** As `backward`'s. */
   readonly onParameterReady?: (parameter: Parameter) => void;
 }
 
@@ -80,7 +82,7 @@ export class GradientWindow implements Stateful {
     module: Module,
     compute: () => T,
     items?: number,
-    { onItems, onParameterReady }: BackwardHooks = {},
+    { onItems, onWalk, onParameterReady }: BackwardHooks = {},
   ): T {
     this.addModule(module);
     if (this.#isOver) this.#empty();
@@ -98,6 +100,7 @@ export class GradientWindow implements Stateful {
         onItems?.(this.#items + counted);
         return counted * this.#scale;
       },
+      ...(onWalk && { onWalk }),
       ...(onParameterReady && { onParameterReady }),
     });
     this.#items += counted;
