@@ -97,7 +97,8 @@ export async function beginFolder(folder: string): Promise<UnfinishedFolder> {
         await exchange(temporary, target);
         await syncFolder(parent);
       }),
-    abandon: () => rm(temporary, { recursive: true, force: true }),
+    // Another rank may still be writing into it; what cannot be removed now, `removeLeftovers` does. Why it failed is the caller's to tell.
+    abandon: () => rm(temporary, { recursive: true, force: true, maxRetries: 3 }).catch(() => {}),
   };
 }
 

@@ -20,12 +20,16 @@ function newFolder(): string {
   return folder;
 }
 
-/** Starts a writer, kills it with SIGKILL `delayMs` after its `saves`-th checkpoint, and returns the last number it told. */
-async function killedWriter(path: string, saves: number, delayMs: number): Promise<number> {
+/** Starts a writer of that many ranks, kills it with SIGKILL `delayMs` after its `saves`-th checkpoint, and returns the last number it told. */
+async function killedWriter(path: string, worldSize: number, saves: number, delayMs: number): Promise<number> {
   const script = fileURLToPath(new URL('./writer.testing.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--conditions=@tensorloom/source', '--import', 'tsx', script, path], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    ['--conditions=@tensorloom/source', '--import', 'tsx', script, path, String(worldSize)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let last = 0;
   let timer: NodeJS.Timeout | undefined;
   child.stdout.on('data', (chunk: Buffer) => {
@@ -38,17 +42,29 @@ async function killedWriter(path: string, saves: number, delayMs: number): Promi
 }
 
 describe('a process killed with SIGKILL while saving', () => {
-  it.each([0, 3, 7, 12, 18])(
-    'leaves a whole checkpoint, the newest told or a later one (%d ms after a save)',
-    async (delayMs) => {
+  it.each([
+    [1, 0],
+    [1, 3],
+    [1, 7],
+    [1, 12],
+    [1, 18],
+    [3, 2],
+    [3, 10],
+    [3, 25],
+    [3, 45],
+  ])(
+    'leaves a whole checkpoint, the newest told or a later one (%d ranks, %d ms after a save)',
+    async (ranks, delayMs) => {
       const folder = newFolder();
       const path = join(folder, 'last');
-      const told = await killedWriter(path, 2, delayMs);
+      const told = await killedWriter(path, ranks, 2, delayMs);
       expect(await newestCompleteCheckpoint(folder)).toBe(path);
       const { statefuls, values } = await io.openCheckpoint(path);
       expect(values['number']).toBeGreaterThanOrEqual(told);
-      for (const tensor of statefuls.get('model')!.tensors.values())
+      for (const tensor of statefuls.get('model')!.tensors.values()) {
+        expect(tensor.shape).toEqual([100_000 * ranks]);
         expect(new Set(tensor.read().data)).toEqual(new Set([values['number']]));
+      }
       // The next save works in spite of what the dead process left.
       await io.saveCheckpoint(path, { statefuls: {}, values: { number: -1 } });
       expect((await io.openCheckpoint(path)).values).toEqual({ number: -1 });

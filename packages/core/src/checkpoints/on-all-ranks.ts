@@ -31,7 +31,7 @@ export async function onAllRanks<T>(
     own = { failure: describe(error) };
   }
   const outcomes = await exchange(group, own, thrown);
-  if (thrown !== undefined && !(thrown instanceof TensorloomError)) throw thrown;
+  if (thrown instanceof Error && !(thrown instanceof TensorloomError)) throw thrown;
   const failures = outcomes.flatMap((outcome, rank) => ('failure' in outcome ? [{ rank, ...outcome.failure }] : []));
   const [first, ...others] = failures;
   if (first === undefined) return outcomes.map((outcome) => (outcome as { value: T }).value);
