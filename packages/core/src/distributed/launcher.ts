@@ -4,6 +4,8 @@
 export interface LaunchRequest {
   readonly devices: number;
   readonly numNodes: number;
+  /** Which of the machine's devices, where the user has listed them; else all, in order. */
+  readonly deviceIndices?: readonly number[];
   /** Compute threads of each rank; default: the machine's, divided among the ranks. */
   readonly threads?: number;
 }

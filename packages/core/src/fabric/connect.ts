@@ -51,7 +51,7 @@ export function connect(
   const world = planWorld(options, plugins, variables);
   const strategy = connectStrategy(options, world.worldSize);
   checkReach(strategy.name, world.worldSize);
-  refuseNodesWithoutLauncher(world, options.numNodes);
+  refuseNodesWithoutLauncher(world, options.numNodes, variables);
   if (plugins.processGroup === undefined) checkProcessGroupName(options.processGroup, joinedRanks(world));
   else refuseTwoGroups(options, plugins.processGroup);
   return {

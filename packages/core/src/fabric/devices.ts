@@ -11,8 +11,11 @@ import type { ResolvedOptions } from './options.ts';
  */
 export function chooseDevice(accelerator: Accelerator, devices: ResolvedOptions['devices'], localRank: number): number {
   const count = accelerator.deviceCount();
-  const index = typeof devices === 'object' ? (devices[localRank] ?? 0) : count === 1 ? 0 : localRank;
+  const listed = typeof devices === 'object' ? devices[localRank] : undefined;
+  const index = listed ?? (count === 1 ? 0 : localRank);
   if (index < count) return index;
+  // Our launcher lets a rank see its own device only, which then is the first.
+  if (count === 1 && listed !== undefined && process.env['CUDA_VISIBLE_DEVICES'] === String(listed)) return 0;
   throw new TensorloomError(
     'UNSUPPORTED',
     typeof devices === 'object'

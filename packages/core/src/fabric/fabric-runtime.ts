@@ -1,6 +1,7 @@
 /** The ground Fabric stands on: options, launch, and who and where this rank is. */
 import type { Accelerator } from '../accelerators/accelerator.ts';
 import { selectAccelerator, type AcceleratorSelection } from '../accelerators/select.ts';
+import type { LaunchRequest } from '../distributed/launcher.ts';
 import type { ProcessGroup } from '../distributed/process-group.ts';
 import { TensorloomError } from '../errors.ts';
 import type { Logger } from '../loggers/logger.ts';
@@ -12,6 +13,7 @@ import { chooseDevice, isForSeveral } from './devices.ts';
 import { bindToProcess, lastWord, releaseFromProcess } from './group-lifetime.ts';
 import { meetRanks, startRanks } from './join-ranks.ts';
 import { resolveOptions, type FabricOptions, type ResolvedOptions } from './options.ts';
+import { countOf } from './world.ts';
 
 export class FabricRuntime {
   protected readonly options: ResolvedOptions;
@@ -90,11 +92,10 @@ export class FabricRuntime {
 
   async #start(): Promise<void> {
     const { precision, strategy, world } = this.connections;
-    const { threads } = this.options;
-    if (world.mustStartRanks) await startRanks(world.worldSize, threads);
+    if (world.mustStartRanks) await startRanks(this.#launchRequest(countOf(this.options.devices)));
     let selection = world.asManyAsDevices ? await this.#select() : undefined;
     const devices = selection?.accelerator.deviceCount() ?? 1;
-    if (devices > 1 && isForSeveral(this.options.strategy)) await startRanks(devices, threads);
+    if (devices > 1 && isForSeveral(this.options.strategy)) await startRanks(this.#launchRequest(devices));
     const processGroup = this.connections.processGroup ?? (await meetRanks(world, this.options));
     this.#processGroup = processGroup;
     if (processGroup.worldSize > 1) bindToProcess(processGroup);
@@ -106,6 +107,16 @@ export class FabricRuntime {
       strategy.setup({ accelerator: selection.accelerator, precision, processGroup });
       this.#selection = selection;
     });
+  }
+
+  #launchRequest(devices: number): LaunchRequest {
+    const indices = this.options.devices;
+    return {
+      devices,
+      numNodes: this.options.numNodes ?? 1,
+      ...this.#threads,
+      ...(typeof indices === 'object' ? { deviceIndices: indices } : {}),
+    };
   }
 
   get #threads(): { readonly threads?: number } {

@@ -1,5 +1,5 @@
 /** Starting the ranks of a job, and meeting them. */
-import { rankLauncher } from '../distributed/launcher.ts';
+import { rankLauncher, type LaunchRequest } from '../distributed/launcher.ts';
 import type { ProcessGroup } from '../distributed/process-group.ts';
 import { processGroups } from '../distributed/process-groups.ts';
 import { SingleProcessGroup } from '../distributed/single-process-group.ts';
@@ -11,16 +11,15 @@ import type { World } from './world.ts';
  * Runs this command line again once per rank, waits for them, and ends this process with their exit code: it never returns.
  * @throws TensorloomError `UNSUPPORTED` if no launcher is registered
  */
-export async function startRanks(devices: number, threads: number | undefined): Promise<never> {
+export async function startRanks(request: LaunchRequest): Promise<never> {
   const launcher = rankLauncher();
   if (launcher === undefined)
     throw new TensorloomError(
       'UNSUPPORTED',
-      `Fabric: devices is ${devices}, but this process was started alone and no launcher is there to start the other ranks. ` +
+      `Fabric: devices is ${request.devices}, but this process was started alone and no launcher is there to start the other ranks. ` +
         'Import @tensorloom/strategies before Fabric is made, or start the script with a launcher (tensorloom launch, torchrun, mpirun, srun).',
     );
-  const code = await launcher({ devices, numNodes: 1, ...(threads === undefined ? {} : { threads }) });
-  process.exit(code);
+  process.exit(await launcher(request));
 }
 
 /**

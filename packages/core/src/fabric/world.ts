@@ -66,8 +66,8 @@ function joined(environment: ClusterEnvironment, options: Pick<ResolvedOptions, 
   };
 }
 
-function alone({ devices = 1, numNodes = 1 }: Pick<ResolvedOptions, 'devices' | 'numNodes'>): World {
-  const worldSize = (devices === 'auto' ? 1 : countOf(devices)) * numNodes;
+function alone({ devices, numNodes = 1 }: Pick<ResolvedOptions, 'devices' | 'numNodes'>): World {
+  const worldSize = countOf(devices) * numNodes;
   return {
     environment: new SingleProcessEnvironment(),
     worldSize,
@@ -77,19 +77,29 @@ function alone({ devices = 1, numNodes = 1 }: Pick<ResolvedOptions, 'devices' | 
   };
 }
 
-/** @throws TensorloomError `CONFLICTING_OPTIONS` if several machines are asked for and this process was started alone */
-export function refuseNodesWithoutLauncher(world: World, numNodes: number | undefined): void {
+/**
+ * Our launcher, started once on each machine, goes by these; without them a process cannot know which machine it is.
+ * @throws TensorloomError `CONFLICTING_OPTIONS` if several machines are asked for and this process was started alone
+ */
+export function refuseNodesWithoutLauncher(
+  world: World,
+  numNodes: number | undefined,
+  variables: Readonly<Record<string, string | undefined>>,
+): void {
   if (!world.mustStartRanks || numNodes === undefined || numNodes === 1) return;
+  if (['NODE_RANK', 'GROUP_RANK', 'JOB_COMPLETION_INDEX'].some((name) => variables[name] !== undefined)) return;
   throw new TensorloomError(
     'CONFLICTING_OPTIONS',
     `Fabric: numNodes is ${numNodes}, but this process was started alone, and it cannot start others on other machines. Run on each machine ` +
-      `\`tensorloom launch --num-nodes=${numNodes} --node-rank=… --main-address=… --devices=… -- COMMAND\`, use a scheduler (Slurm, mpirun, Kubernetes), ` +
-      'or set RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun does. ' +
+      `\`tensorloom launch --num-nodes=${numNodes} --node-rank=… --main-address=… --devices=… -- COMMAND\` (or the script itself with NODE_RANK, MASTER_ADDR and TENSORLOOM_TOKEN), ` +
+      'use a scheduler (Slurm, mpirun, Kubernetes), or set RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun does. ' +
       'Environments are recognised by the package @tensorloom/strategies: import it before Fabric is made.',
   );
 }
 
-function countOf(devices: number | readonly number[]): number {
+/** Devices per machine; one where that is left open. */
+export function countOf(devices: ResolvedOptions['devices']): number {
+  if (devices === undefined || devices === 'auto') return 1;
   return typeof devices === 'number' ? devices : devices.length;
 }
 
