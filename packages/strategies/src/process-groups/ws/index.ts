@@ -1,0 +1,3 @@
+/** The transport over WebSockets. */
+export { createWsTransport } from './create-ws-transport.ts';
+export { parseWsOptions } from './options.ts';

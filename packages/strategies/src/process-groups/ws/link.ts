@@ -1,0 +1,269 @@
+/**
+ * A reliable stream of frames to one other rank, over one WebSocket after another: frames are numbered, kept until the other side
+ * has acknowledged them, and sent again over the next connection from the first that did not arrive.
+ */
+import { TensorloomError } from '@tensorloom/core/distributed';
+import { WebSocket } from 'ws';
+import { sendMessage, type Connection } from './connection.ts';
+import { FrameKind, HEADER_BYTES, readHeader, writeHeader, type FrameHeader } from './frames.ts';
+
+/** Up to this size data are copied, so that the caller has its memory back at once; beyond, they are sent from where they are. */
+export const EAGER_BYTES = 16 * 1024;
+/** Acknowledge after so many bytes or frames. */
+const ACKNOWLEDGE_BYTES = 2 * 1024 * 1024;
+const ACKNOWLEDGE_FRAMES = 32;
+/** So much may wait in the socket before senders pause, so that signs of life do not queue behind bulk data. */
+const HIGH_WATER_BYTES = 4 * 1024 * 1024;
+/** Messages of `send` that may be under way before the other side takes one. */
+export const MAX_EAGER_MESSAGES = 256;
+
+/** A frame to send; the link adds the numbers. */
+export type OutgoingFrame = Pick<FrameHeader, 'kind' | 'group' | 'call' | 'step' | 'offset' | 'total'> & {
+  readonly text: string;
+  readonly data: Uint8Array | null;
+};
+
+interface KeptFrame {
+  readonly sequence: number;
+  readonly head: Buffer;
+  readonly data: Uint8Array | null;
+}
+
+export interface LinkEvents {
+  /** @param pieces the data, in pieces as they came. @throws TensorloomError what makes the other side faulty */
+  onFrame(header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void;
+  /** The other side sent what no sound rank sends. */
+  onFault(error: TensorloomError): void;
+  /** The connection is gone, and nobody meant it. */
+  onCut(): void;
+}
+
+export class Link {
+  /** In the world. */
+  readonly peer: number;
+  /** The other process, once it has shown itself. */
+  peerInstance: string | null = null;
+  /** It said goodbye. */
+  hasLeft = false;
+  lastHeardMs = performance.now();
+  /** The last frame that arrived. */
+  received = 0;
+  eagerSent = 0;
+  /** Eager messages from the peer that were taken here. */
+  eagerTaken = 0;
+  readonly #events: LinkEvents;
+  #connection: Connection | null = null;
+  #kept: KeptFrame[] = [];
+  #sequence = 0;
+  #lastByReference = 0;
+  #acknowledged = 0;
+  #eagerTakenByPeer = 0;
+  #unacknowledgedBytes = 0;
+  #unacknowledgedFrames = 0;
+  #lastBytesRead = 0;
+  #sentSinceTick = false;
+  #waiters: { readonly isReady: () => boolean; readonly resolve: () => void }[] = [];
+
+  constructor(peer: number, events: LinkEvents) {
+    this.peer = peer;
+    this.#events = events;
+  }
+
+  get isConnected(): boolean {
+    return this.#connection?.socket.readyState === WebSocket.OPEN;
+  }
+
+  /** Nothing sent is still unacknowledged. */
+  get isFlushed(): boolean {
+    return this.#kept.length === 0;
+  }
+
+  /** Whether the other side can have received as much as it says. */
+  fits(received: number): boolean {
+    return received >= this.#acknowledged && received <= this.#sequence;
+  }
+
+  /** Takes a new connection in place of the one before, and sends what the other side has not received. */
+  attach(connection: Connection): void {
+    const { socket, stream, hello } = connection;
+    this.detach();
+    this.peerInstance = hello.instance;
+    this.#connection = connection;
+    this.lastHeardMs = performance.now();
+    this.#lastBytesRead = stream.bytesRead;
+    stream.setNoDelay(true);
+    socket.binaryType = 'fragments';
+    socket.on('message', (pieces: Buffer[], isBinary: boolean) => {
+      if (this.#connection === connection) this.#onMessage(pieces, isBinary);
+    });
+    socket.on('error', (error) => {
+      if (this.#connection !== connection) return;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code?.startsWith('WS_ERR') === true)
+        this.#fault(`its messages are no WebSocket messages of this job (${error.message})`);
+    });
+    socket.on('close', () => {
+      if (this.#connection !== connection) return;
+      this.#connection = null;
+      if (!this.hasLeft) this.#events.onCut();
+    });
+    stream.on('drain', () => this.#wake());
+    this.#onAcknowledged(hello.received);
+    for (const { head, data } of this.#kept) sendMessage(connection, head, data);
+    // Whoever waits for its memory asked over the connection that is gone.
+    this.#sendAcknowledgement(true);
+  }
+
+  /** Drops the connection, not the link. */
+  detach(): void {
+    const connection = this.#connection;
+    this.#connection = null;
+    connection?.socket.terminate();
+  }
+
+  send(frame: OutgoingFrame): void {
+    const { data, text } = frame;
+    const dataBytes = data?.length ?? 0;
+    const textBytes = text === '' ? 0 : Buffer.byteLength(text);
+    const isCopied = dataBytes <= EAGER_BYTES;
+    const header = writeHeader({
+      ...frame,
+      isLast: false,
+      textBytes,
+      dataBytes,
+      sequence: ++this.#sequence,
+      acknowledged: this.received,
+    });
+    const head =
+      textBytes === 0 && (dataBytes === 0 || !isCopied)
+        ? header
+        : Buffer.concat([header, Buffer.from(text), ...(isCopied && data !== null ? [data] : [])]);
+    const kept = { sequence: this.#sequence, head, data: isCopied ? null : data };
+    this.#kept.push(kept);
+    if (!isCopied) this.#lastByReference = this.#sequence;
+    this.#sentSinceTick = true;
+    if (this.#connection !== null) sendMessage(this.#connection, kept.head, kept.data);
+  }
+
+  /** Resolves when bulk data may be sent. */
+  writable(): Promise<void> | undefined {
+    return this.#when(() => (this.#connection?.stream.writableLength ?? 0) < HIGH_WATER_BYTES);
+  }
+
+  /** Resolves when another eager message may be sent. */
+  hasCredit(): Promise<void> | undefined {
+    return this.#when(() => this.eagerSent - this.#eagerTakenByPeer < MAX_EAGER_MESSAGES);
+  }
+
+  /** Resolves when no memory of the caller's is needed any more. */
+  released(): Promise<void> | undefined {
+    const last = this.#lastByReference;
+    if (this.#acknowledged < last) this.#sendAcknowledgement(true);
+    return this.#when(() => this.#acknowledged >= last);
+  }
+
+  /** Called regularly: gives a sign of life unless something was sent, and sees whether there was one from the other side. */
+  tick(now: number): void {
+    if (this.#connection === null) return;
+    const { bytesRead } = this.#connection.stream;
+    if (bytesRead !== this.#lastBytesRead) this.lastHeardMs = now;
+    this.#lastBytesRead = bytesRead;
+    if (!this.#sentSinceTick || this.#unacknowledgedFrames > 0) this.#sendAcknowledgement(false);
+    this.#sentSinceTick = false;
+  }
+
+  acknowledgeEager(): void {
+    if (++this.eagerTaken % 64 === 0) this.#sendAcknowledgement(false);
+  }
+
+  #onMessage(pieces: readonly Buffer[], isBinary: boolean): void {
+    this.lastHeardMs = performance.now();
+    try {
+      if (!isBinary) throw new TensorloomError('BAD_DATA', 'A message is text.');
+      const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      const first = pieces[0] ?? Buffer.alloc(0);
+      const header = readHeader(first, bytes);
+      if (first.length < HEADER_BYTES + header.textBytes)
+        throw new TensorloomError('BAD_DATA', 'A message is no frame: its head is in pieces.');
+      if (header.acknowledged > this.#sequence)
+        throw new TensorloomError('BAD_DATA', `It acknowledges frame ${header.acknowledged} of ${this.#sequence}.`);
+      this.#onAcknowledged(header.acknowledged);
+      if (header.kind === FrameKind.acknowledgement) this.#onAcknowledgement(header);
+      else this.#onNumbered(header, first, pieces, bytes);
+    } catch (error) {
+      this.#fault((error as Error).message);
+    }
+  }
+
+  #onAcknowledgement(header: FrameHeader): void {
+    if (header.total > this.eagerSent)
+      throw new TensorloomError('BAD_DATA', `It took ${header.total} of ${this.eagerSent} messages.`);
+    this.#eagerTakenByPeer = Math.max(this.#eagerTakenByPeer, header.total);
+    if (header.isLast) this.#sendAcknowledgement(false);
+    this.#wake();
+  }
+
+  #onNumbered(header: FrameHeader, first: Buffer, pieces: readonly Buffer[], bytes: number): void {
+    // Sent again over a new connection, and here already.
+    if (header.sequence <= this.received) return;
+    if (header.sequence !== this.received + 1)
+      throw new TensorloomError('BAD_DATA', `Frame ${header.sequence} came after ${this.received}.`);
+    const dataStart = HEADER_BYTES + header.textBytes;
+    const text = header.textBytes === 0 ? '' : first.toString('utf8', HEADER_BYTES, dataStart);
+    const data =
+      header.dataBytes === 0
+        ? []
+        : first.length === dataStart
+          ? pieces.slice(1)
+          : [first.subarray(dataStart), ...pieces.slice(1)];
+    this.received = header.sequence;
+    this.#unacknowledgedBytes += bytes;
+    this.#unacknowledgedFrames++;
+    this.#events.onFrame(header, text, data);
+    if (this.#unacknowledgedBytes >= ACKNOWLEDGE_BYTES || this.#unacknowledgedFrames >= ACKNOWLEDGE_FRAMES)
+      this.#sendAcknowledgement(false);
+  }
+
+  #onAcknowledged(sequence: number): void {
+    if (sequence <= this.#acknowledged) return;
+    this.#acknowledged = sequence;
+    let count = 0;
+    while (count < this.#kept.length && this.#kept[count]!.sequence <= sequence) count++;
+    this.#kept.splice(0, count);
+    this.#wake();
+  }
+
+  #sendAcknowledgement(asksForOne: boolean): void {
+    this.#unacknowledgedBytes = 0;
+    this.#unacknowledgedFrames = 0;
+    this.#sentSinceTick = true;
+    if (this.#connection === null) return;
+    const rest = { textBytes: 0, group: 0, step: 0, dataBytes: 0, sequence: 0, call: 0, offset: 0 };
+    const { received: acknowledged, eagerTaken: total } = this;
+    const header = { ...rest, kind: FrameKind.acknowledgement, isLast: asksForOne, acknowledged, total };
+    sendMessage(this.#connection, writeHeader(header), null);
+  }
+
+  #fault(what: string): void {
+    this.detach();
+    this.#events.onFault(
+      new TensorloomError(
+        'RANK_LOST',
+        `Rank ${this.peer} sent what no rank of this job sends, and was cut off: ${what}`,
+      ),
+    );
+  }
+
+  #when(isReady: () => boolean): Promise<void> | undefined {
+    if (isReady()) return undefined;
+    return new Promise((resolve) => this.#waiters.push({ isReady, resolve }));
+  }
+
+  #wake(): void {
+    if (this.#waiters.length === 0) return;
+    const ready = this.#waiters.filter(({ isReady }) => isReady());
+    if (ready.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => !ready.includes(waiter));
+    for (const { resolve } of ready) resolve();
+  }
+}

@@ -1,0 +1,112 @@
+/** Where a transfer goes that is received: into memory, or added to what is there. */
+import {
+  bytesPerElement,
+  viewOf,
+  type CollectiveArray,
+  type ElementType,
+  type ReduceOp,
+} from '@tensorloom/core/distributed';
+import { reduceInto } from '../reduce.ts';
+
+const SCRATCH_BYTES = 256 * 1024;
+/** Fragments begin at any byte; typed arrays must not. Shared by all slots: it is used within one call only. */
+const scratch = new ArrayBuffer(SCRATCH_BYTES);
+const scratchBytes = new Uint8Array(scratch);
+
+/** One transfer from one rank: takes its bytes in order and wakes whoever waits for them. */
+export class Slot {
+  readonly totalBytes: number;
+  /** Bytes that are in place. */
+  doneBytes = 0;
+  readonly #target: Uint8Array;
+  readonly #reduction: { readonly type: ElementType; readonly op: ReduceOp; readonly array: CollectiveArray } | null;
+  /** The beginning of an element whose end has not arrived. */
+  readonly #partial = new Uint8Array(8);
+  #partialBytes = 0;
+  #waiting: { readonly bytes: number; readonly resolve: () => void; readonly reject: (error: Error) => void } | null =
+    null;
+  #error: Error | null = null;
+
+  constructor(target: CollectiveArray, reduction: ReduceOp | null, type: ElementType) {
+    this.#target = bytesOf(target);
+    this.totalBytes = target.byteLength;
+    this.#reduction = reduction === null ? null : { type, op: reduction, array: target };
+  }
+
+  get isComplete(): boolean {
+    return this.doneBytes === this.totalBytes;
+  }
+
+  /** The next byte that is expected. */
+  get receivedBytes(): number {
+    return this.doneBytes + this.#partialBytes;
+  }
+
+  /** Takes the next bytes; no more than are missing. */
+  accept(bytes: Uint8Array): void {
+    if (this.#reduction === null) {
+      this.#target.set(bytes, this.doneBytes);
+      this.doneBytes += bytes.length;
+    } else this.#reduce(bytes);
+  }
+
+  /** Wakes whoever waits, once a frame is in. */
+  wake(): void {
+    if (this.#waiting === null || this.doneBytes < this.#waiting.bytes) return;
+    const { resolve } = this.#waiting;
+    this.#waiting = null;
+    resolve();
+  }
+
+  fail(error: Error): void {
+    this.#error = error;
+    this.#waiting?.reject(error);
+    this.#waiting = null;
+  }
+
+  /** Resolves when the first `bytes` bytes are in place. One waits at a time. */
+  atLeast(bytes: number): Promise<void> | undefined {
+    if (this.doneBytes >= bytes) return undefined;
+    if (this.#error !== null) throw this.#error;
+    return new Promise((resolve, reject) => (this.#waiting = { bytes, resolve, reject }));
+  }
+
+  #reduce(bytes: Uint8Array): void {
+    const { type } = this.#reduction!;
+    const size = bytesPerElement(type);
+    let from = 0;
+    if (this.#partialBytes > 0) {
+      from = Math.min(size - this.#partialBytes, bytes.length);
+      this.#partial.set(bytes.subarray(0, from), this.#partialBytes);
+      this.#partialBytes += from;
+      if (this.#partialBytes < size) return;
+      this.#partialBytes = 0;
+      this.#fold(this.#partial.subarray(0, size));
+    }
+    const whole = bytes.length - ((bytes.length - from) % size);
+    for (; from < whole; from += SCRATCH_BYTES) this.#fold(bytes.subarray(from, Math.min(from + SCRATCH_BYTES, whole)));
+    if (whole < bytes.length) {
+      this.#partial.set(bytes.subarray(whole));
+      this.#partialBytes = bytes.length - whole;
+    }
+  }
+
+  #fold(bytes: Uint8Array): void {
+    const { type, op, array } = this.#reduction!;
+    const size = bytesPerElement(type);
+    const start = this.doneBytes / size;
+    const count = bytes.length / size;
+    let source: CollectiveArray;
+    if (bytes.byteOffset % size === 0) source = viewOf(type, bytes.buffer, bytes.byteOffset, count);
+    else {
+      scratchBytes.set(bytes);
+      source = viewOf(type, scratch, 0, count);
+    }
+    reduceInto(array.subarray(start, start + count), source, op, type);
+    this.doneBytes += bytes.length;
+  }
+}
+
+export function bytesOf(array: CollectiveArray): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
