@@ -98,7 +98,13 @@ export {
   type StrategyOptions,
 } from './strategies/strategy.ts';
 export { joinRows, storedInMemory } from './stored-tensor.ts';
-export { openSafetensors, writeSafetensors, type SafetensorsFile } from './checkpoints/safetensors.ts';
+export {
+  openSafetensors,
+  writeSafetensors,
+  type LazyTensor,
+  type SafetensorsFile,
+  type WritableTensor,
+} from './checkpoints/safetensors.ts';
 export {
   writeFileAtomically,
   writeFolderAtomically,

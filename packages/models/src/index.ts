@@ -25,7 +25,8 @@ export {
   type LoadReport,
   type ModelByHead,
 } from './hugging-face/load.ts';
-export { saveModelFolder, type SaveFolderOptions } from './hugging-face/save.ts';
+export { saveModelFolder, saveModelState, type ModelState, type SaveFolderOptions } from './hugging-face/save.ts';
+export { describeStoredModel, type StoredModel } from './hugging-face/stored-model.ts';
 export { resolveModel, type ResolvedModel } from './hub/resolve-model.ts';
 export { hubSnapshot, type HubOptions, type Snapshot } from './hub/snapshot.ts';
 export type { DownloadProgress } from './hub/download.ts';

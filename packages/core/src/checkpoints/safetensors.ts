@@ -1,7 +1,7 @@
 /** The safetensors file format (https://huggingface.co/docs/safetensors): reading with full validation, atomic writing. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { TensorloomError } from '../errors.ts';
-import { HostTensor } from '../host-tensor.ts';
+import { HostTensor, type HostDType } from '../host-tensor.ts';
 import type { StoredTensor } from '../stateful.ts';
 import { checkRows } from '../stored-tensor.ts';
 import type { Tensor } from '../tensors.ts';
@@ -15,6 +15,16 @@ export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
   close(): void;
 }
+
+/** A tensor whose elements are read only when it is their turn to be written. */
+export interface LazyTensor {
+  readonly dtype: HostDType;
+  readonly shape: readonly number[];
+  read(): HostTensor;
+}
+
+/** What can be written: on the device, in memory, or to be read. */
+export type WritableTensor = Tensor | HostTensor | LazyTensor;
 
 /** One read call carries at most this much: Node takes no more than 2 GiB at once, and converted types pass through a buffer. */
 const maxReadBytes = 16 * 1024 * 1024;
@@ -61,7 +71,7 @@ export function openSafetensors(path: string): SafetensorsFile {
  */
 export async function writeSafetensors(
   path: string,
-  tensors: Readonly<Record<string, Tensor | HostTensor>>,
+  tensors: Readonly<Record<string, WritableTensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   await writeFileAtomically(path, (sink) => streamSafetensors(sink, tensors, metadata));
@@ -70,7 +80,7 @@ export async function writeSafetensors(
 /** The bytes of a safetensors file, one tensor after the other. */
 export async function streamSafetensors(
   sink: ByteSink,
-  tensors: Readonly<Record<string, Tensor | HostTensor>>,
+  tensors: Readonly<Record<string, WritableTensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const ordered = Object.entries(tensors).sort(
@@ -85,17 +95,30 @@ export async function streamSafetensors(
     return [name, { dtype, shape: tensor.shape, begin, end: position }];
   });
   await sink(makeHeader(entries, metadata));
-  for (const [, tensor] of ordered) {
-    const data = tensor instanceof HostTensor ? tensor.data : await tensor.data();
+  for (const [name, tensor] of ordered) {
+    const data = await dataOf(name, tensor);
     await sink(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
+}
+
+async function dataOf(name: string, tensor: WritableTensor): Promise<ArrayBufferView> {
+  if (tensor instanceof HostTensor) return tensor.data;
+  if (!('read' in tensor)) return tensor.data();
+  const { data, dtype, shape } = tensor.read();
+  // The header is written by then: anything else would be a broken file.
+  if (dtype !== tensor.dtype || data.length !== tensor.shape.reduce((product, n) => product * n, 1))
+    throw new TensorloomError(
+      'MISUSE',
+      `Tensor '${name}' was announced as ${tensor.dtype} of shape [${tensor.shape.join(', ')}], but read as ${dtype} of shape [${shape.join(', ')}].`,
+    );
+  return data;
 }
 
 const storedDtypes: Readonly<Record<string, string>> = { float32: 'F32', int32: 'I32', bool: 'BOOL' };
 /** The reference implementation's order: F32 before I32 before BOOL. */
 const dtypeOrder = ['F32', 'I32', 'BOOL'];
 
-function storedDtype(name: string, tensor: Tensor | HostTensor): string {
+function storedDtype(name: string, tensor: WritableTensor): string {
   const dtype = storedDtypes[tensor.dtype];
   if (dtype === undefined)
     throw new TensorloomError(
@@ -107,7 +130,7 @@ function storedDtype(name: string, tensor: Tensor | HostTensor): string {
   return dtype;
 }
 
-function rank(name: string, tensor: Tensor | HostTensor): number {
+function rank(name: string, tensor: WritableTensor): number {
   return dtypeOrder.indexOf(storedDtype(name, tensor));
 }
 

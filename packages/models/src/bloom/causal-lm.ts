@@ -1,6 +1,6 @@
 /** BLOOM as a language model; the head is the embedding table (BloomForCausalLM in transformers). */
-import { crossEntropy, linear, Module, tf, type Tensor } from '@tensorloom/core';
-import type { BloomConfig } from './config.ts';
+import { crossEntropy, linear, Module, tf, type StateDict, type Tensor } from '@tensorloom/core';
+import { toHuggingFaceConfig, type BloomConfig } from './config.ts';
 import { Initializer, type BuildOptions } from './initialization.ts';
 import { checkInputs, checkLabels, ignoreIndex, type BloomInputs, type WithLoss, type WithoutLoss } from './inputs.ts';
 import { BloomTransformer } from './transformer.ts';
@@ -16,6 +16,11 @@ export class BloomForCausalLM extends Module {
     this.transformer = new BloomTransformer(config, new Initializer(config.initializerRange, options));
     // The head reads the whole table at each step.
     this.transformer.wordEmbeddings.weight.pinToDevice();
+  }
+
+  /** Besides the parameters also the configuration: a checkpoint says by itself what model it holds. */
+  override stateDict(): StateDict {
+    return { ...super.stateDict(), values: { config: toHuggingFaceConfig(this.config, 'BloomForCausalLM') } };
   }
 
   /**

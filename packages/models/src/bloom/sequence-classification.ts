@@ -7,9 +7,10 @@ import {
   TensorloomError,
   tf,
   type Scalar,
+  type StateDict,
   type Tensor,
 } from '@tensorloom/core';
-import type { BloomConfig, ProblemType } from './config.ts';
+import { toHuggingFaceConfig, type BloomConfig, type ProblemType } from './config.ts';
 import { Initializer, type BuildOptions } from './initialization.ts';
 import { checkInputs, checkLabels, ignoreIndex, type BloomInputs, type WithLoss, type WithoutLoss } from './inputs.ts';
 import { BiaslessLinear } from './layers.ts';
@@ -28,6 +29,14 @@ export class BloomForSequenceClassification extends Module {
     this.config = config;
     this.transformer = new BloomTransformer(config, initializer);
     this.score = new BiaslessLinear(config.hiddenSize, config.numLabels, initializer);
+  }
+
+  /** Besides the parameters also the configuration: a checkpoint says by itself what model it holds. */
+  override stateDict(): StateDict {
+    return {
+      ...super.stateDict(),
+      values: { config: toHuggingFaceConfig(this.config, 'BloomForSequenceClassification') },
+    };
   }
 
   /**

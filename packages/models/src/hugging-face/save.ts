@@ -1,4 +1,4 @@
-/** From a model to a Hugging Face model folder that transformers opens. */
+/** From a model, or its stored parameters, to a Hugging Face model folder that transformers opens. */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
@@ -8,10 +8,14 @@ import {
   writeSafetensors,
   type Json,
   type JsonObject,
+  type LazyTensor,
+  type StoredTensor,
+  type WritableTensor,
 } from '@tensorloom/core';
 import { BloomForCausalLM } from '../bloom/causal-lm.ts';
-import { toHuggingFaceConfig, type BloomConfig } from '../bloom/config.ts';
+import { toHuggingFaceConfig, type Architecture, type BloomConfig } from '../bloom/config.ts';
 import type { BloomForSequenceClassification } from '../bloom/sequence-classification.ts';
+import { parameterShapes } from '../bloom/shapes.ts';
 import { configFile, indexFile, readJson, tokenizerFiles } from './model-files.ts';
 import { planShards } from './shards.ts';
 
@@ -25,36 +29,85 @@ export interface SaveFolderOptions {
   readonly maxShardBytes?: number;
 }
 
+/** Parameters by Hugging Face name, read when it is their turn: of a checkpoint, or of a module that is spread over ranks. */
+export interface ModelState {
+  readonly tensors: ReadonlyMap<string, Pick<StoredTensor, 'shape' | 'read'>>;
+}
+
 /**
  * Writes config.json, the weights and the tokenizer's files. All is written under a temporary name beside `folder` and renamed at
  * the end, so `folder` is either whole or what it was before; a folder that was there is replaced.
- * @throws TensorloomError `BAD_OPTION` for a tokenizer that is not there, `IO` if writing fails
+ * @param options.state where the parameters are read from, for a module that holds but a part of them:
+ *   `fabric.withWholeModule(model, (state) => saveModelFolder(folder, model, { state }))`. Default: the module's own
+ * @throws TensorloomError `BAD_OPTION` for a tokenizer that is not there, `BAD_CHECKPOINT` for a state that is not the model's, `IO` if writing fails
  */
 export async function saveModelFolder(
   folder: string,
   model: BloomForSequenceClassification | BloomForCausalLM,
+  options: SaveFolderOptions & { readonly state?: ModelState } = {},
+): Promise<void> {
+  const architecture = model instanceof BloomForCausalLM ? 'BloomForCausalLM' : 'BloomForSequenceClassification';
+  const { state, ...rest } = options;
+  if (state === undefined) await writeFolder(folder, model.config, architecture, model.stateDict().tensors, rest);
+  else await saveModelState(folder, { config: model.config, architecture, state }, rest);
+}
+
+/**
+ * As `saveModelFolder`, without a model: the same bytes from stored parameters, of which one at a time is in memory.
+ * @throws TensorloomError `BAD_CHECKPOINT` naming every parameter that is missing, unexpected or of another shape; and as `saveModelFolder`
+ */
+export async function saveModelState(
+  folder: string,
+  source: { readonly config: BloomConfig; readonly architecture: Architecture; readonly state: ModelState },
   options: SaveFolderOptions = {},
 ): Promise<void> {
+  const { config, architecture, state } = source;
+  await writeFolder(folder, config, architecture, ordered(state, config, architecture), options);
+}
+
+type Tensors = Readonly<Record<string, WritableTensor>>;
+
+async function writeFolder(
+  folder: string,
+  config: BloomConfig,
+  architecture: Architecture,
+  tensors: Tensors,
+  options: SaveFolderOptions,
+): Promise<void> {
   const tokenizer = options.tokenizer === undefined ? undefined : findTokenizer(options.tokenizer);
-  const architecture = model instanceof BloomForCausalLM ? 'BloomForCausalLM' : 'BloomForSequenceClassification';
   await writeFolderAtomically(folder, async (temporary) => {
-    await writeJson(join(temporary, configFile), toHuggingFaceConfig(model.config, architecture));
-    await writeWeights(temporary, model, options.maxShardBytes ?? 5e9);
-    if (tokenizer !== undefined)
-      await writeTokenizer(temporary, tokenizer, model.config, options.paddingSide ?? 'right');
+    await writeJson(join(temporary, configFile), toHuggingFaceConfig(config, architecture));
+    await writeWeights(temporary, tensors, options.maxShardBytes ?? 5e9);
+    if (tokenizer !== undefined) await writeTokenizer(temporary, tokenizer, config, options.paddingSide ?? 'right');
   });
 }
 
-async function writeWeights(
-  folder: string,
-  model: BloomForSequenceClassification | BloomForCausalLM,
-  maxShardBytes: number,
-): Promise<void> {
-  const { tensors } = model.stateDict();
-  const plan = planShards(
-    new Map(Object.entries(tensors).map(([name, tensor]) => [name, tensor.size * 4])),
-    maxShardBytes,
+/** In the order of the module, by which shards are filled: files store tensors in another. */
+function ordered({ tensors }: ModelState, config: BloomConfig, architecture: Architecture): Tensors {
+  const head = architecture === 'BloomForCausalLM' ? 'causal-lm' : 'sequence-classification';
+  const expected = new Map(parameterShapes(config, head));
+  const problems = [...tensors.keys()].filter((name) => !expected.has(name)).map((name) => `unexpected: ${name}`);
+  const found: Record<string, LazyTensor> = {};
+  for (const [name, shape] of expected) {
+    const tensor = tensors.get(name);
+    if (tensor === undefined) problems.push(`missing: ${name}`);
+    else if (String(tensor.shape) !== String(shape))
+      problems.push(`shape of ${name}: stored [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]`);
+    else found[name] = { dtype: 'float32', shape, read: () => tensor.read() };
+  }
+  if (problems.length > 0)
+    throw new TensorloomError(
+      'BAD_CHECKPOINT',
+      `The stored parameters are not those of this ${architecture}:\n  ${problems.join('\n  ')}`,
+    );
+  return found;
+}
+
+async function writeWeights(folder: string, tensors: Tensors, maxShardBytes: number): Promise<void> {
+  const sizes = new Map(
+    Object.entries(tensors).map(([name, { shape }]) => [name, shape.reduce((product, n) => product * n, 1)]),
   );
+  const plan = planShards(new Map([...sizes].map(([name, size]) => [name, size * 4])), maxShardBytes);
   for (const { fileName, names } of plan.shards) {
     const part = Object.fromEntries(Object.entries(tensors).filter(([name]) => names.includes(name)));
     await writeSafetensors(join(folder, fileName), part, { format: 'pt' });
@@ -63,7 +116,8 @@ async function writeWeights(
   const weightMap = Object.fromEntries(
     plan.shards.flatMap(({ fileName, names }) => names.map((name) => [name, fileName])),
   );
-  const metadata = { total_parameters: model.parameterCount(), total_size: plan.totalBytes };
+  const parameters = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+  const metadata = { total_parameters: parameters, total_size: plan.totalBytes };
   await writeJson(join(folder, indexFile), { metadata, weight_map: weightMap });
 }
 
