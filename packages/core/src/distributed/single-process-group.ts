@@ -5,6 +5,7 @@ import {
   finishedWork,
   viewOf,
   bytesPerElement,
+  elementTypeOf,
   type ArrayOf,
   type CollectiveArray,
   type ElementType,
@@ -55,7 +56,7 @@ export class SingleProcessGroup implements ProcessGroup {
   }
 
   send(data: CollectiveArray, destination: number, tag = 0): Work {
-    this.#mail.push({ tag, data: data.slice() });
+    this.#mail.push({ tag, data: viewOf(elementTypeOf(data), data.slice().buffer, 0, data.length) });
     return this.#done(destination);
   }
 
