@@ -1,6 +1,10 @@
 /** The public surface of @tensorloom/strategies. Importing it registers the strategies. */
 export { AccumulateStrategy, DEFAULT_ACCUMULATE, type AccumulateOptions } from './accumulate.ts';
+export { DdpStrategy, type DdpOptions } from './ddp/ddp-strategy.ts';
+export { FsdpStrategy, type FsdpOptions } from './fsdp/fsdp-strategy.ts';
+export type { UnitPredicate } from './fsdp/units.ts';
 
+import './process-groups/register.ts';
 import './environments/tensorloom.ts';
 import './environments/torchrun.ts';
 import './environments/open-mpi.ts';

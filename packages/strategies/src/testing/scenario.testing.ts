@@ -20,3 +20,11 @@ export function tellError(error: unknown): ToldError {
     message: error instanceof Error ? error.message : String(error),
   };
 }
+
+/** Before what `note` says on standard output. */
+export const NOTE_PREFIX = '@note ';
+
+/** Tells the test how far a rank's process is: `onNote` of `runRankProcesses`. */
+export function note(text: string): void {
+  console.log(`${NOTE_PREFIX}${text}`);
+}

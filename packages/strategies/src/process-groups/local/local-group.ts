@@ -1,8 +1,9 @@
 /** Ranks that are threads of one process: collectives over one SharedArrayBuffer, in the calling thread. */
 import { BroadcastChannel } from 'node:worker_threads';
-import { failedWork, finishedWork, TensorloomError, type Work } from '@tensorloom/core/distributed';
+import { failedWork, finishedWork, type Work } from '@tensorloom/core/distributed';
 import type { CollectiveCall } from '../collective-call.ts';
 import { CollectiveGroup } from '../collective-group.ts';
+import { checkMembers } from '../members.ts';
 import { SegmentLayout, segmentSizes } from '../slots/layout.ts';
 import { Segment, range, type SharedWords } from '../slots/segment.ts';
 import { SlotCollectives } from '../slots/slot-collectives.ts';
@@ -96,18 +97,6 @@ export class LocalProcessGroup extends CollectiveGroup {
     for (const child of this.#children) await child.close();
     this.#segment.leave();
   }
-}
-
-/** @throws TensorloomError `BAD_OPTION` */
-export function checkMembers(ranks: readonly number[], worldSize: number): void {
-  const bad = ranks.find((rank) => !Number.isInteger(rank) || rank < 0 || rank >= worldSize);
-  if (bad !== undefined)
-    throw new TensorloomError('BAD_OPTION', `split: there is no rank ${bad}; ranks are 0 to ${worldSize - 1}.`);
-  if (ranks.length === 0 || new Set(ranks).size !== ranks.length)
-    throw new TensorloomError(
-      'BAD_OPTION',
-      `split: the ranks are [${ranks.join(', ')}]; give at least one, each once.`,
-    );
 }
 
 function atomicWords(buffer: SharedArrayBuffer): SharedWords {

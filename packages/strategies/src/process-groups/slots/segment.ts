@@ -15,8 +15,10 @@ export interface SegmentOptions {
   readonly rank: number;
   readonly sizes: SegmentSizes;
   readonly collectiveTimeoutMs: number;
-  /** Asked now and then while waiting for `rank`: throws if it is known to be dead. */
-  readonly checkAlive?: (rank: number) => void;
+  /** Asked now and then while waiting for `rank`: what is wrong with it, or null. */
+  readonly checkAlive?: (rank: number) => string | null;
+  /** Called about every 50 ms while waiting. */
+  readonly whileWaiting?: () => void;
 }
 
 // Waiters look around this often, in case a wake-up was missed, the group was aborted or a rank died.
@@ -76,6 +78,7 @@ export class Segment {
     for (;;) {
       const value = Atomics.load(this.words, index);
       if (ready(value)) return;
+      this.#options.whileWaiting?.();
       this.check();
       this.#checkRanks(missing(), what, performance.now() - started);
       this.onIdle();
@@ -91,7 +94,10 @@ export class Segment {
 
   /** Remembers why the group is unusable, for every later call. */
   fail(error: Error): Error {
-    return (this.#failure ??= error);
+    if (this.#failure !== undefined) return this.#failure;
+    // The others would otherwise wait for this rank, and blame it.
+    if (error instanceof TensorloomError && CODES.includes(error.code)) this.abort(error.message, error.code);
+    return (this.#failure = error);
   }
 
   /** Makes all ranks fail: those that wait now, and every later call. */
@@ -136,7 +142,14 @@ export class Segment {
             `Rank ${rank} has left the process group; rank ${this.rank} waits for it in ${what}.`,
           ),
         );
-      checkAlive?.(rank);
+      const trouble = checkAlive?.(rank) ?? null;
+      if (trouble !== null)
+        throw this.fail(
+          new TensorloomError(
+            'RANK_LOST',
+            `Rank ${rank} is lost: ${trouble}. Rank ${this.rank} waited for it in ${what}.`,
+          ),
+        );
     }
     if (missing.length > 0 && waitedMs > collectiveTimeoutMs)
       throw this.fail(
