@@ -38,7 +38,7 @@ function create(accumulate?: number): {
   const strategy = new SingleDeviceStrategy(accumulate === undefined ? 'single' : 'accumulate', accumulate);
   strategy.setup(context());
   const model = new Line();
-  strategy.setupModule(model);
+  void strategy.setupModule(model);
   const optimizer = new SGD(model.parameters(), { lr: 0.25 });
   const micro = (target: number, endOfEpoch = false): void =>
     strategy.backward(model, () => model.forward(target), { endOfEpoch }).dispose();
