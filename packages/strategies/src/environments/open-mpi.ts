@@ -20,7 +20,7 @@ export function detectOpenMpi(variables: Variables): ClusterEnvironment | null {
   );
   const worldSize = reader.requiredCount('the number of ranks', 'OMPI_COMM_WORLD_SIZE');
   const localWorldSize = reader.requiredCount('the number of ranks on this node', 'OMPI_COMM_WORLD_LOCAL_SIZE');
-  const numNodes = Math.ceil(worldSize / localWorldSize);
+  const numNodes = reader.count('OMPI_MCA_orte_num_nodes') ?? Math.ceil(worldSize / localWorldSize);
   // The same on all ranks of one mpirun, another for each mpirun: in Open MPI 4, and from PMIx in 5.
   const run = reader.text('OMPI_MCA_ess_base_jobid', 'PMIX_NAMESPACE') ?? 'run';
   const environment: ClusterEnvironment = {

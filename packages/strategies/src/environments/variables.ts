@@ -143,12 +143,12 @@ export function checked(
   const fail = (problem: string): never => {
     throw new TensorloomError('BAD_OPTION', `${environment.name}: ${problem}.`);
   };
-  if (globalRank >= worldSize)
-    fail(`${names.rank} is ${globalRank}, but ${names.world} is ${worldSize}; ranks are 0 to ${worldSize - 1}`);
   if (localRank >= localWorldSize)
     fail(
       `${names.localRank} is ${localRank}, but ${names.localWorld} is ${localWorldSize}; ranks of a node are 0 to ${localWorldSize - 1}`,
     );
+  if (globalRank >= worldSize)
+    fail(`${names.rank} is ${globalRank}, but ${names.world} is ${worldSize}; ranks are 0 to ${worldSize - 1}`);
   if (localWorldSize > worldSize)
     fail(`${names.localWorld} is ${localWorldSize}, more than ${names.world}, which is ${worldSize}`);
   if (nodeRank >= numNodes)

@@ -6,7 +6,7 @@ import type { Communicator } from './communicator.ts';
 import { planExchange } from './exchange-plan.ts';
 import { foldHalves } from './fold-halves.ts';
 import { IN_PLACE, type CollectiveName, type NativeArgument } from './mpi-library.ts';
-import { compact, emptyLike, roomFor, roundsOf, spread, type RoundPlan } from './rounds.ts';
+import { compact, emptyLike, roomFor, roundsOf, sliceOf, spread, type RoundPlan } from './rounds.ts';
 
 export class MpiCollectives {
   readonly #group: Communicator;
@@ -55,7 +55,7 @@ export class MpiCollectives {
 
   async #inPlace(data: CollectiveArray, run: (slice: CollectiveArray) => Promise<void>): Promise<void> {
     for (let start = 0; start < data.length; start += this.#maxCount)
-      await run(data.subarray(start, start + this.#maxCount));
+      await run(sliceOf(data, start, start + this.#maxCount));
   }
 
   async #reduceScatter({ input, output, op, elementType, counts }: CollectiveCall): Promise<void> {
@@ -240,5 +240,8 @@ function apart(input: CollectiveArray, output: CollectiveArray | null): Collecti
     input.buffer === output.buffer &&
     input.byteOffset < output.byteOffset + output.byteLength &&
     output.byteOffset < input.byteOffset + input.byteLength;
-  return overlap ? input.slice() : input;
+  if (!overlap) return input;
+  const copy = emptyLike(input, input.length);
+  copy.set(input);
+  return copy;
 }

@@ -7,12 +7,13 @@ import { halves } from '../halves.ts';
  * @param result the bit patterns of the reduction, as many as one rank's
  */
 export function foldHalves(
-  contributions: Uint16Array<ArrayBufferLike>,
-  result: Uint16Array<ArrayBufferLike>,
+  contributions: Uint16Array,
+  result: Uint16Array,
   op: ReduceOp,
   type: 'float16' | 'bfloat16',
 ): void {
-  const { table, encode } = halves[type];
+  const format = halves[type];
+  const { table } = format;
   const count = result.length;
   if (count === 0) return;
   const ranks = contributions.length / count;
@@ -20,7 +21,7 @@ export function foldHalves(
   for (let i = 0; i < count; i++) {
     let folded = table[contributions[i]!]!;
     for (let rank = 1; rank < ranks; rank++) folded = combine(folded, table[contributions[rank * count + i]!]!);
-    result[i] = encode(op === 'mean' ? folded / ranks : folded);
+    result[i] = format.encode(op === 'mean' ? folded / ranks : folded);
   }
 }
 

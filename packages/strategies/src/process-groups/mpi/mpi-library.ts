@@ -1,4 +1,5 @@
 /** Open MPI's C library, bound by koffi: functions, predefined handles, errors. */
+import type * as KoffiModule from 'koffi';
 import { TensorloomError, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
 
 /** An address or an opaque handle; in C a pointer. */
@@ -112,7 +113,7 @@ export async function loadMpi(library?: string): Promise<MpiLibrary> {
   };
 }
 
-type Koffi = typeof import('koffi');
+type Koffi = Pick<typeof KoffiModule, 'load'>;
 type NativeFunction = (...parameters: NativeArgument[]) => number;
 type Functions = Readonly<Record<FunctionName, NativeFunction>>;
 

@@ -1,5 +1,5 @@
 /** Collectives of parts that are too large for one MPI call, as several of slices of the parts. */
-import type { CollectiveArray } from '@tensorloom/core/distributed';
+import { bytesPerElement, elementTypeOf, viewOf, type CollectiveArray } from '@tensorloom/core/distributed';
 
 /** Slices of all parts that one call carries. */
 export interface Round {
@@ -51,7 +51,7 @@ export function compact<A extends CollectiveArray>(whole: A, round: Round): A {
   const slices = emptyLike(whole, round.total);
   round.counts.forEach((count, i) => {
     const start = round.starts[i]!;
-    slices.set(whole.subarray(start, start + count), round.offsets[i]!);
+    slices.set(whole.subarray(start, start + count), round.offsets[i]);
   });
   return slices;
 }
@@ -66,13 +66,21 @@ export function spread(slices: CollectiveArray, whole: CollectiveArray, round: R
   if (slices === whole) return;
   round.counts.forEach((count, i) => {
     const offset = round.offsets[i]!;
-    whole.set(slices.subarray(offset, offset + count), round.starts[i]!);
+    whole.set(slices.subarray(offset, offset + count), round.starts[i]);
   });
+}
+
+/** A view of some elements, of the same class. */
+export function sliceOf(array: CollectiveArray, start: number, end: number): CollectiveArray {
+  const { buffer, byteOffset, BYTES_PER_ELEMENT: size } = array;
+  const length = Math.min(end, array.length) - start;
+  return viewOf(elementTypeOf(array), buffer, byteOffset + start * size, length);
 }
 
 /** A new array of the same class. */
 export function emptyLike<A extends CollectiveArray>(array: A, length: number): A {
-  return new (array.constructor as new (length: number) => A)(length);
+  const type = elementTypeOf(array);
+  return viewOf(type, new ArrayBuffer(length * bytesPerElement(type)), 0, length) as A;
 }
 
 function startsOf(counts: readonly number[]): number[] {
