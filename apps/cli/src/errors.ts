@@ -12,17 +12,39 @@ export class UsageError extends Error {
 /** TensorloomError codes that mean that the command line, not the world, is wrong. */
 const usageCodes: ReadonlySet<string> = new Set(['UNKNOWN_NAME', 'BAD_OPTION', 'CONFLICTING_OPTIONS', 'UNSUPPORTED']);
 
-/** Prints `error` to standard error and returns the exit code. `TENSORLOOM_DEBUG=1` adds the stack of a user's mistake. */
+/**
+ * Prints `error` to standard error and returns the exit code. `TENSORLOOM_DEBUG=1` adds the stack of a user's mistake. A mistake in the
+ * command line is the same on all ranks of a machine: the first tells it.
+ */
 export async function reportError(error: unknown): Promise<number> {
-  if (error instanceof UsageError) return print(error, exitCodes.usage);
+  if (error instanceof UsageError) return (await isFirstHere()) ? print(error, exitCodes.usage) : exitCodes.usage;
   // Loaded only now: core brings tfjs along, which takes a second.
   const { TensorloomError } = await import('@tensorloom/core');
-  if (error instanceof TensorloomError)
-    return print(error, usageCodes.has(error.code) ? exitCodes.usage : exitCodes.failure);
+  if (error instanceof TensorloomError) {
+    if (!usageCodes.has(error.code)) return print(error, exitCodes.failure);
+    return (await isFirstHere()) ? print(error, exitCodes.usage) : exitCodes.usage;
+  }
   if (isSystemError(error)) return print(error, exitCodes.failure);
   process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   process.stderr.write('This is a defect of tensorloom: please report it with the lines above.\n');
   return exitCodes.failure;
+}
+
+/** Whether this process was started alone, or is the first rank of its machine. */
+async function isFirstHere(): Promise<boolean> {
+  // Without any of these variables no rank was started, and core need not be loaded.
+  if (!['RANK', 'OMPI_COMM_WORLD_RANK', 'SLURM_PROCID', 'JOB_COMPLETION_INDEX'].some((name) => name in process.env))
+    return true;
+  const [{ detectClusterEnvironment }] = await Promise.all([
+    import('@tensorloom/core'),
+    import('@tensorloom/strategies'),
+  ]);
+  try {
+    return (detectClusterEnvironment(process.env)?.localRank ?? 0) === 0;
+  } catch {
+    // Variables that are wrong are what is to be told.
+    return true;
+  }
 }
 
 function print(error: Error, exitCode: number): number {

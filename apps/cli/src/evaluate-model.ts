@@ -39,7 +39,7 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   const batches = fabric.setupDataLoader(loader, { training: false });
   const started = performance.now();
   const onBatch = (done: number): void => progress.counting(`evaluating ${request.part}`, done, part.length);
-  const result = await evaluate(trained.model, batches, { onBatch });
+  const result = await evaluate(fabric, trained.model, batches, { onBatch });
   refuseNonFiniteLogits(result);
   const seconds = (performance.now() - started) / 1000;
   progress.stop();

@@ -1,5 +1,5 @@
-/** Accuracy over one part of a data set, with exact counts. Nothing is recorded for gradients. */
-import { TensorloomError, tf, type OnDevice, type Tensor } from '@tensorloom/core';
+/** Accuracy over one part of a data set, with exact counts over all ranks. Nothing is recorded for gradients. */
+import { TensorloomError, tf, type Fabric, type OnDevice, type Tensor } from '@tensorloom/core';
 import type { TextBatch } from '@tensorloom/data';
 import type { BloomForSequenceClassification } from '@tensorloom/models';
 
@@ -15,24 +15,30 @@ export interface EvaluationResult {
 }
 
 export interface EvaluateOptions {
-  /** Told the texts done after each batch. */
+  /** Told the texts that this rank has done after each batch. */
   readonly onBatch?: (done: number) => void;
-  /** Asked after each batch: true ends the evaluation without a result. */
-  readonly stop?: () => boolean;
+  /** Asked after each batch, by its number from 1: true ends the evaluation without a result, and must do so on all ranks. */
+  readonly stop?: (batches: number) => Promise<boolean>;
 }
+
+/** Adds up numbers over all ranks. */
+export type Summing = Pick<Fabric, 'allReduce'>;
 
 /** Evaluates in evaluation mode and puts the model back into the mode that it was in. Undefined where `stop` ended it. */
 export async function evaluate(
+  fabric: Summing,
   model: BloomForSequenceClassification,
   batches: AsyncIterable<DeviceBatch>,
-  options: EvaluateOptions & { readonly stop: () => boolean },
+  options: EvaluateOptions & { readonly stop: (batches: number) => Promise<boolean> },
 ): Promise<EvaluationResult | undefined>;
 export async function evaluate(
+  fabric: Summing,
   model: BloomForSequenceClassification,
   batches: AsyncIterable<DeviceBatch>,
   options?: Omit<EvaluateOptions, 'stop'>,
 ): Promise<EvaluationResult>;
 export async function evaluate(
+  fabric: Summing,
   model: BloomForSequenceClassification,
   batches: AsyncIterable<DeviceBatch>,
   options: EvaluateOptions = {},
@@ -42,6 +48,7 @@ export async function evaluate(
   let correct = 0;
   let total = 0;
   let finite = true;
+  let count = 0;
   try {
     for await (const batch of batches) {
       const { logits } = model.forward({ inputIds: batch.inputIds, attentionMask: batch.attentionMask });
@@ -51,12 +58,13 @@ export async function evaluate(
       total += batch.items;
       options.onBatch?.(total);
       await eventLoopTurn();
-      if (options.stop?.() === true) return undefined;
+      if ((await options.stop?.(++count)) === true) return undefined;
     }
   } finally {
     model.train(wasTraining);
   }
-  return { correct, total, accuracy: correct / total, finite };
+  const all = await fabric.allReduce({ correct, total, notFinite: finite ? 0 : 1 }, 'sum');
+  return { correct: all.correct, total: all.total, accuracy: all.correct / all.total, finite: all.notFinite === 0 };
 }
 
 /** @throws TensorloomError `NON_FINITE` if a logit was not finite: such a model predicts nothing, whatever its accuracy */

@@ -1,8 +1,11 @@
 /** The `tensorloom` command line: its commands, and how its errors are reported. What a command does is loaded when it runs. */
 import { Command, CommanderError } from 'commander';
+import { registerConsolidateCommand } from './commands/consolidate.ts';
 import { registerEvaluateCommand } from './commands/evaluate.ts';
+import { registerLaunchCommand } from './commands/launch.ts';
 import { registerPredictCommand } from './commands/predict.ts';
 import { registerPrepareCommand } from './commands/prepare.ts';
+import { registerRunCommand } from './commands/run.ts';
 import { registerTrainCommand } from './commands/train.ts';
 import { suggest } from './config/validate.ts';
 import { registerDoctorCommand } from './doctor/command.ts';
@@ -16,6 +19,8 @@ function createProgram(): Command {
     .description('Trains and evaluates language models in Node.js.')
     .exitOverride()
     .helpCommand(false)
+    // Options of `launch` and `run` end where the command to be run begins.
+    .enablePositionalOptions()
     .showSuggestionAfterError(false)
     .showHelpAfterError('(add --help for all options)')
     .addHelpText(
@@ -27,6 +32,9 @@ function createProgram(): Command {
   registerEvaluateCommand(program);
   registerPredictCommand(program);
   registerPrepareCommand(program);
+  registerConsolidateCommand(program);
+  registerLaunchCommand(program);
+  registerRunCommand(program);
   registerVerifyCommand(program);
   registerDoctorCommand(program);
   for (const command of [program, ...program.commands])

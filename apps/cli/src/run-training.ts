@@ -1,4 +1,4 @@
-/** `tensorloom train`: puts a run together, hands it to the loop in train.ts, evaluates, saves and reports. */
+/** `tensorloom train`: puts a run together, hands it to the loop in train.ts, and has it evaluated, saved and reported. Every rank runs this. */
 import {
   CsvLogger,
   pruneCheckpoints,
@@ -7,22 +7,24 @@ import {
   type Fabric,
   type JsonObject,
 } from '@tensorloom/core';
-import { namedOptions, type ResolvedConfig } from './config/resolve.ts';
-import { flagName, optionKeys } from './config/schema.ts';
-import { evaluate, refuseNonFiniteLogits } from './evaluate.ts';
+import type { ResolvedConfig } from './config/resolve.ts';
+import { describeOptions, describeRanks } from './distributed/describe.ts';
+import { firstRanksFirst } from './distributed/first-ranks-first.ts';
 import { exitCodes } from './exit-codes.ts';
-import { checkpointName, microBatchesOf, newestWholeCheckpoint } from './run/checkpoints.ts';
-import { createRunFolder, discardAtExit, writeConfig } from './run/create-run-folder.ts';
+import { finishRun } from './finish-run.ts';
+import { checkpointName, microBatchesOf } from './run/checkpoints.ts';
+import { writeConfig } from './run/create-run-folder.ts';
 import { refuseNonFiniteEnd } from './run/non-finite.ts';
-import { peakMemoryBytes, RunObserver } from './run/observer.ts';
+import { RunObserver } from './run/observer.ts';
+import { launchedJob, openRunFolder, type OpenedRun } from './run/open-run.ts';
 import { createProgress, type Progress } from './run/progress.ts';
 import type { ResumedRun } from './run/resume.ts';
+import { RunFolder } from './run/run-folder.ts';
 import { exitCodeOf, Signals } from './run/signals.ts';
-import { formatSummary, summarize, writeSummary } from './run/summary.ts';
 import { TrainingState } from './run/training-state.ts';
 import { createWatermark, formatWatermark } from './run/watermark.ts';
 import { launchFabric } from './setup/fabric.ts';
-import { saveFinalModel } from './setup/model.ts';
+import { progressOver } from './setup/loaders.ts';
 import { createOptimizer, createSchedule } from './setup/optimizer.ts';
 import { findInputs, prepareRun } from './setup/prepare-run.ts';
 import { runLength } from './setup/run-length.ts';
@@ -31,41 +33,87 @@ import { train } from './train.ts';
 /** A run to start, or, with a folder, one to go on with. */
 export type TrainRequest = { readonly resolved: ResolvedConfig; readonly folder?: never } | ResumedRun;
 
-/** Returns the exit code. @throws UsageError, TensorloomError */
-export async function runTraining(request: TrainRequest): Promise<number> {
+/**
+ * Returns the exit code, the same on all ranks.
+ * @param isRankZero whether this rank makes the run folder, and shows progress
+ * @throws UsageError, TensorloomError
+ */
+export async function runTraining(request: TrainRequest, isRankZero = true): Promise<number> {
   const started = performance.now();
-  const { resolved } = request;
-  const progress = createProgress(resolved.config);
+  const { config } = request.resolved;
+  const progress = createProgress({ quiet: config.quiet || !isRankZero });
   const signals = new Signals(() => progress.stop()).listen();
+  try {
+    // Mistakes are told before anything else, and a run that ends before it trains leaves no folder.
+    const opened = isRankZero ? await openRunFolder(request, launchedJob(process.env), progress) : undefined;
+    const fabric = await launchFabric(config, opened === undefined ? [] : [metricsLogger(opened)]);
+    signals.joinedBy(fabric);
+    // If this rank fails, the others do, naming it.
+    const exitCode = await fabric.launch(async () => {
+      const { folder, checkpoint } = await fabric.broadcast({
+        folder: opened?.folder.path ?? '',
+        checkpoint: opened?.checkpoint ?? null,
+      });
+      return trainAndReport({
+        fabric,
+        resolved: { ...request.resolved, config: { ...config, accelerator: fabric.accelerator.name } },
+        folder: new RunFolder(folder),
+        checkpoint: checkpoint ?? undefined,
+        keepFolder: () => opened?.keep(),
+        started,
+        progress,
+        signals,
+      });
+    });
+    await fabric.close();
+    return exitCode;
+  } finally {
+    progress.stop();
+    signals.close();
+  }
+}
 
-  // Mistakes are told before anything else, and a run that ends before it trains leaves no folder.
-  const folder = request.folder ?? (await createRunFolder(resolved, new Date()));
-  const keepFolder = request.folder === undefined ? discardAtExit(folder) : () => {};
-  const checkpoint = request.folder === undefined ? undefined : await newestWholeCheckpoint(folder, progress);
-  const logger = new CsvLogger({
+function metricsLogger({ folder, checkpoint }: OpenedRun): CsvLogger {
+  return new CsvLogger({
     folder: folder.path,
     stepColumn: 'micro_batch',
     resumeAtStep: checkpoint === undefined ? 0 : microBatchesOf(checkpoint),
   });
-  const fabric = await launchFabric(resolved.config, [logger]);
-  const config = { ...resolved.config, accelerator: fabric.accelerator.name };
-  const inputs = await findInputs(config, progress);
-  if (checkpoint === undefined) await writeConfig(folder, { ...resolved, config });
+}
+
+interface StartedRun {
+  readonly fabric: Fabric;
+  readonly resolved: ResolvedConfig;
+  readonly folder: RunFolder;
+  readonly checkpoint: string | undefined;
+  readonly keepFolder: () => void;
+  /** `performance.now()` at the start. */
+  readonly started: number;
+  readonly progress: Progress;
+  readonly signals: Signals;
+}
+
+async function trainAndReport(run: StartedRun): Promise<number> {
+  const { fabric, resolved, folder, checkpoint, progress, signals } = run;
+  const { config } = resolved;
+  const { worldSize, isGlobalZero } = fabric;
+  const recordOptions = async (): Promise<void> => (isGlobalZero ? writeConfig(folder, resolved) : undefined);
+  const inputs = await firstRanksFirst(fabric, () => findInputs(config, progress));
+  if (checkpoint === undefined) await recordOptions();
   const watermark = createWatermark(fabric.accelerator, config.precision);
   progress.line(formatWatermark(watermark));
-  describeOptions({ ...resolved, config }, progress);
+  describeOptions(resolved, progress);
+  describeRanks(config, worldSize, progress);
 
   fabric.seedEverything(config.seed);
-  const prepared = await prepareRun(inputs, config, folder, progress);
+  const prepared = await firstRanksFirst(fabric, () => prepareRun(inputs, config, folder, fabric, progress));
   if (config.compile) fabric.accelerator.compile?.(prepared.model);
+  const parameterCount = prepared.model.parameterCount();
   const [model, optimizer] = await fabric.setup(prepared.model, (parameters) => createOptimizer(config, parameters));
-  const { trainLoader } = prepared;
-  const length = runLength(trainLoader.length as number, config);
+  const length = runLength(prepared.trainLoader.length as number, config);
   const schedule = createSchedule(config, optimizer, length.steps);
-  const trainBatches = fabric.setupDataLoader(trainLoader);
+  const trainBatches = fabric.setupDataLoader(prepared.trainLoader);
   const validationBatches = fabric.setupDataLoader(prepared.validationLoader, { training: false });
-  const testBatches = fabric.setupDataLoader(prepared.testLoader, { training: false });
-  const parameterCount = model.parameterCount();
   progress.line(
     `model ${config.model}: ${parameterCount.toLocaleString('en-US')} parameters | ${length.steps} steps, ${length.microBatches} micro-batches | run folder ${folder.path}`,
   );
@@ -73,83 +121,74 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const stateful = { model, optimizer, schedule, loader: trainBatches };
   const state =
     checkpoint === undefined
-      ? new TrainingState()
+      ? new TrainingState(worldSize)
       : await restore(fabric, checkpoint, stateful, prepared.dataDigest, progress);
   // Other options of a run that is resumed are recorded only once it is known that it can go on with them.
-  if (checkpoint !== undefined) await writeConfig(folder, { ...resolved, config });
+  if (checkpoint !== undefined) await recordOptions();
   const secondsBefore = state.secondsBefore;
-  const elapsedSeconds = (): number => secondsBefore + (performance.now() - started) / 1000;
+  const elapsedSeconds = (): number => secondsBefore + (performance.now() - run.started) / 1000;
 
   const saveCheckpoint = async (): Promise<string> => {
+    await state.gather(fabric);
     state.secondsBefore = elapsedSeconds();
     const path = `${folder.checkpoints}/${checkpointName(state.step, state.microBatches)}`;
     await fabric.save(path, { ...stateful, run: state.toJson(), dataDigest: prepared.dataDigest });
-    await pruneCheckpoints(folder.checkpoints, config.keepCheckpoints);
+    if (isGlobalZero) await pruneCheckpoints(folder.checkpoints, config.keepCheckpoints);
     return path;
   };
+  const { validation, test } = prepared.data;
   const observer = new RunObserver({
     config,
     state,
     progress,
     totalMicroBatches: length.microBatches,
-    parts: { validation: prepared.data.validation.length, test: prepared.data.test.length },
+    parts: { validation: validation.length, test: test.length },
     fabric,
     saveCheckpoint,
   });
-  keepFolder();
+  run.keepFolder();
 
-  try {
-    const stopped = await signals.whileSaving(async () => {
-      const signal = await train({
-        fabric,
-        model,
-        optimizer,
-        schedule,
-        trainBatches,
-        validationBatches,
-        config,
-        state,
-        observer,
-        signals,
-      });
-      progress.stop();
-      // Before the last checkpoint, which would take the place of an older one that is good.
-      if (signal === undefined) await refuseNonFiniteEnd(fabric, folder);
-      const path = await saveCheckpoint();
-      if (signal !== undefined)
-        process.stderr.write(`Saved ${path}. Go on with: tensorloom train --resume=${folder.path}\n`);
-      return signal ?? signals.requested;
-    });
-    if (stopped !== undefined) return exitCodeOf(stopped);
-
-    const latest = state.validations.at(-1);
-    const validation =
-      latest?.step === state.step
-        ? latest
-        : await evaluate(model, validationBatches, { onBatch: observer.evaluating('validation') });
-    const test = await evaluate(model, testBatches, { onBatch: observer.evaluating('test') });
-    refuseNonFiniteLogits(test);
-    progress.stop();
-    await saveFinalModel(folder.model, prepared);
-    const summary = summarize({
+  const stopped = await signals.whileSaving(async () => {
+    const signal = await train({
+      fabric,
+      model,
+      optimizer,
+      schedule,
+      trainBatches,
+      microBatchesDone: progressOver(trainBatches, prepared.trainLoader),
+      validationBatches,
+      commonValidationBatches: Math.floor(validation.length / (config.evalBatchSize * worldSize)),
+      config,
       state,
-      validation,
-      test,
-      elapsedSeconds: elapsedSeconds(),
-      peakMemoryBytes: Math.max(state.peakMemoryBytes, peakMemoryBytes()),
-      parameterCount,
-      strategy: config.strategy,
-      watermark,
-      config: namedOptions(config),
+      observer,
+      signals,
     });
-    await fabric.flushLogs();
-    await writeSummary(folder, summary);
-    process.stdout.write(`${formatSummary(summary, folder.path)}\n`);
-    return exitCodes.ok;
-  } finally {
     progress.stop();
-    signals.close();
-  }
+    // Before the last checkpoint, which would take the place of an older one that is good.
+    if (signal === undefined) await refuseNonFiniteEnd(fabric, folder);
+    const path = await saveCheckpoint();
+    if (signal !== undefined && isGlobalZero)
+      process.stderr.write(`Saved ${path}. Go on with: tensorloom train --resume=${folder.path}\n`);
+    return signal ?? (await signals.requestedOfAny(true));
+  });
+  if (stopped !== undefined) return exitCodeOf(stopped);
+
+  await finishRun({
+    fabric,
+    model,
+    prepared,
+    validationBatches,
+    testBatches: fabric.setupDataLoader(prepared.testLoader, { training: false }),
+    config,
+    folder,
+    state,
+    observer,
+    progress,
+    elapsedSeconds,
+    parameterCount,
+    watermark,
+  });
+  return exitCodes.ok;
 }
 
 /** Loads a checkpoint into the pieces of the run. @throws TensorloomError `BAD_CHECKPOINT` if it is not of this model and these data */
@@ -166,21 +205,9 @@ async function restore(
       'BAD_CHECKPOINT',
       `The training data are not those that ${checkpoint} was trained on. Give the same data, or start a new run.`,
     );
-  const state = TrainingState.fromJson(rest.run as JsonObject);
+  const state = TrainingState.fromJson(rest.run as JsonObject, fabric.worldSize);
   progress.line(
     `resumed from ${checkpoint}: epoch ${state.epoch + 1}, step ${state.step}, micro-batch ${state.microBatches}`,
   );
   return state;
-}
-
-/** Says which options hold and who chose them. Defaults are in the run folder's config.yaml. */
-function describeOptions({ config, origins, recipe }: ResolvedConfig, progress: Progress): void {
-  progress.line(`recipe: ${recipe}`);
-  const byOrigin = new Map<string, string[]>();
-  for (const key of optionKeys) {
-    const origin = origins[key];
-    if (config[key] === undefined || origin === undefined || origin === 'default') continue;
-    byOrigin.set(origin, [...(byOrigin.get(origin) ?? []), `${flagName(key)}=${String(config[key])}`]);
-  }
-  for (const [origin, options] of byOrigin) progress.line(`  ${origin}: ${options.join(' ')}`);
 }

@@ -19,18 +19,26 @@ export function registerTrainCommand(program: Command): void {
   command.action(async (parsed: Record<string, unknown>) => {
     const text = (name: string): string | undefined => parsed[name] as string | undefined;
     const [preset, configFile, resume] = [text('preset'), text('config'), text('resume')];
+    const flags = givenOptions(parsed, optionKeys);
     const sources: ConfigSources = {
-      flags: givenOptions(parsed, optionKeys),
+      flags,
       ...(preset === undefined ? {} : { preset }),
       ...(configFile === undefined ? {} : { configFile }),
     };
     const request = resume === undefined ? { resolved: resolveConfig(sources) } : openRun(resume, sources);
+    const { planRanks } = await import('../distributed/ranks.ts');
+    const plan = planRanks(request.resolved, flags);
     if ('folder' in request && isFinished(request.folder, request.resolved.config)) {
       const { path, model } = request.folder;
-      process.stdout.write(`${path} is finished already; its model is in ${model}.\n`);
+      if (plan.isRankZero) process.stdout.write(`${path} is finished already; its model is in ${model}.\n`);
+      return;
+    }
+    if (plan.mustStartRanks) {
+      const { startRanks } = await import('../distributed/start-ranks.ts');
+      process.exitCode = await startRanks(plan.resolved.config, resume === undefined);
       return;
     }
     const { runTraining } = await import('../run-training.ts');
-    process.exitCode = await runTraining(request);
+    process.exitCode = await runTraining({ ...request, resolved: plan.resolved }, plan.isRankZero);
   });
 }

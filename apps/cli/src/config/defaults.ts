@@ -15,7 +15,7 @@ export const globalDefaults = {
   padding: 'longest',
   bucketing: true,
   strategy: 'accumulate',
-  devices: 1,
+  processGroup: 'auto',
   accelerator: 'auto',
   precision: '32-true',
   compile: false,

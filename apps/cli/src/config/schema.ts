@@ -46,16 +46,54 @@ export const runSchema = z.strictObject({
   bucketing: z.boolean().describe('put texts of similar length into one micro-batch'),
 
   // How the step is made
-  strategy: name().describe('how a step is made from micro-batches and devices: accumulate, single'),
-  devices: count().describe('number of devices'),
+  strategy: name().describe(
+    'how a step is made: accumulate or single on one device; ddp, zero1, zero2 or fsdp on several',
+  ),
+  devices: count()
+    .optional()
+    .describe('devices on each machine, a rank for each; default: what a launcher has started, else 1'),
+  numNodes: count()
+    .optional()
+    .describe(
+      'machines; default: what a launcher has started, else 1. On several, start with tensorloom launch or a scheduler',
+    ),
+  processGroup: name().describe('how ranks talk: auto, shm (one machine), ws, mpi'),
   accelerator: name().describe('what computes: auto, tensorflow, wasm, cpu'),
   precision: name().describe('how numbers are stored: 32-true, 16-mixed, bf16-mixed, …'),
   threads: count().optional().describe('compute threads; default: what the accelerator chooses'),
   compile: z.boolean().describe('compile the step where the accelerator has a compiler'),
   microBatchSize: count().describe('texts per forward and backward pass'),
   accumulate: count().describe(
-    'micro-batches per optimizer step; effective batch size = micro-batch size x accumulate',
+    'micro-batches per optimizer step over all ranks, which take equal parts of them; effective batch size = micro-batch size x accumulate',
   ),
+  bucketMegabytes: z
+    .number()
+    .positive()
+    .optional()
+    .describe('ddp, zero1, zero2: gradients travel in pieces of this size'),
+  compression: z
+    .enum(['none', 'float16', 'bfloat16'])
+    .optional()
+    .describe('ddp: gradients travel as halves; fewer bytes, less exact'),
+  reduceEachMicroBatch: z
+    .boolean()
+    .optional()
+    .describe(
+      'zero2, fsdp: reduce gradients after each micro-batch (least memory, the default) or once per step (fewest messages)',
+    ),
+  collectiveTimeoutMs: count().optional().describe('how long ranks wait for one that does not come'),
+  rankTimeoutMs: count().optional().describe('how long a rank may give no sign of life'),
+  listenAddress: name()
+    .optional()
+    .describe('ws: address to listen on; default: loopback, or all where ranks are on several machines'),
+  networkInterface: name().optional().describe('ws: network interface to use'),
+  tlsCertificate: name()
+    .optional()
+    .describe('ws: PEM file with the certificate of this machine; ranks then talk by TLS'),
+  tlsKey: name().optional().describe('ws: PEM file with its private key'),
+  tlsAuthority: name()
+    .optional()
+    .describe('ws: PEM file with the authority that signed the certificates of all machines'),
 
   // Optimization
   optimizer: z.enum(['adam', 'adamw', 'sgd']).describe('optimizer'),

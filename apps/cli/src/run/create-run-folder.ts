@@ -1,9 +1,10 @@
 /** Makes the folder of a new run, and writes its options. */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolders, writeFileAtomically } from '@tensorloom/core';
 import { stringify } from 'yaml';
 import { namedOptions, type ResolvedConfig } from '../config/resolve.ts';
+import type { RunConfig } from '../config/schema.ts';
 import { UsageError } from '../errors.ts';
 import { RunFolder } from './run-folder.ts';
 
@@ -13,21 +14,28 @@ import { RunFolder } from './run-folder.ts';
  */
 export async function createRunFolder(resolved: ResolvedConfig, started: Date): Promise<RunFolder> {
   const { outputDir, runName } = resolved.config;
-  const folder = new RunFolder(join(outputDir, runName ?? freeName(outputDir, timestamp(started))));
-  if (existsSync(folder.path) && runName !== undefined && !isEmptyFolder(folder.path))
-    throw new UsageError(
-      `${folder.path} exists already. Go on with it by --resume=${folder.path}, or choose another --run-name.`,
-    );
+  refuseTakenName(resolved.config);
+  const wanted = join(outputDir, runName ?? timestamp(started));
   try {
+    makeFolders(outputDir);
+    const folder = new RunFolder(runName === undefined ? claimFree(wanted) : wanted);
     makeFolders(folder.checkpoints);
     await writeConfig(folder, resolved);
+    return folder;
   } catch (error) {
     throw new UsageError(
-      `Cannot write the run folder ${folder.path}: ${(error as Error).message.replace(/\.?$/, '.')} Choose another --output-dir.`,
+      `Cannot write the run folder ${wanted}: ${(error as Error).message.replace(/\.?$/, '.')} Choose another --output-dir.`,
       { cause: error },
     );
   }
-  return folder;
+}
+
+/** @throws UsageError if the run was given the name of another */
+export function refuseTakenName({ outputDir, runName }: Pick<RunConfig, 'outputDir' | 'runName'>): void {
+  if (runName === undefined) return;
+  const path = join(outputDir, runName);
+  if (existsSync(path) && !isEmptyFolder(path))
+    throw new UsageError(`${path} exists already. Go on with it by --resume=${path}, or choose another --run-name.`);
 }
 
 /** The options as YAML, which `--config` reads, and as JSON with the origin of each. */
@@ -59,10 +67,15 @@ function timestamp(date: Date): string {
   return `${day}_${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join('-')}`;
 }
 
-/** `name`, or `name-2`, … where two runs start within a second. */
-function freeName(folder: string, name: string): string {
+/** Makes `path`, or `path-2`, … where two runs start within a second, and returns which. */
+function claimFree(path: string): string {
   for (let attempt = 1; ; attempt++) {
-    const candidate = attempt === 1 ? name : `${name}-${attempt}`;
-    if (!existsSync(join(folder, candidate))) return candidate;
+    const candidate = attempt === 1 ? path : `${path}-${attempt}`;
+    try {
+      mkdirSync(candidate);
+      return candidate;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
   }
 }

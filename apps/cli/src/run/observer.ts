@@ -14,29 +14,34 @@ export interface ObserverOptions {
   /** Texts of the parts that are evaluated. */
   readonly parts: { readonly validation: number; readonly test: number };
   /** Metrics go to its loggers, by the number of micro-batches done. */
-  readonly fabric: Pick<Fabric, 'logDict'>;
+  readonly fabric: Pick<Fabric, 'logDict' | 'allReduce' | 'worldSize'>;
   readonly saveCheckpoint: () => Promise<unknown>;
 }
 
 export class RunObserver {
   readonly #options: ObserverOptions;
   #lr = 0;
+  /** Micro-batches at the last call of `microBatchDone`, and before it. */
+  #now: number;
+  #before: number;
 
   constructor(options: ObserverOptions) {
     this.#options = options;
+    this.#now = this.#before = options.state.microBatches;
   }
 
   /**
-   * Call after each micro-batch.
+   * Call after each micro-batch. Ranks that log together do so by the micro-batches of all of them.
    * @param lr the learning rate of its step
    * @param last whether the run ends with it: the log window ends too, however few it holds
    */
-  microBatchDone(lr: number, last: boolean): void {
+  async microBatchDone(lr: number, last: boolean): Promise<void> {
     this.#lr = lr;
     const { state, progress, config } = this.#options;
+    [this.#before, this.#now] = [this.#now, state.microBatches];
     state.peakMemoryBytes = Math.max(state.peakMemoryBytes, peakMemoryBytes());
     progress.training(this.#figures());
-    if (last || state.microBatches % config.logEvery === 0) this.#closeLogWindow();
+    if (last || this.#hasPassed(config.logEvery)) await this.#closeLogWindow();
   }
 
   /** Saves a checkpoint where one is due. @param stepped whether the last micro-batch completed an optimizer step */
@@ -45,14 +50,15 @@ export class RunObserver {
     const everyMicroBatches = config.checkpointEveryMicroBatches;
     const due =
       (stepped && state.step % config.checkpointEvery === 0) ||
-      (everyMicroBatches !== undefined && state.microBatches % everyMicroBatches === 0);
+      (everyMicroBatches !== undefined && this.#hasPassed(everyMicroBatches));
     if (due) await this.#options.saveCheckpoint();
   }
 
-  /** Returns a callback for the texts done. */
+  /** Returns a callback for the texts that this rank has done: the others are as far. */
   evaluating(part: 'validation' | 'test'): (done: number) => void {
-    const { progress, parts } = this.#options;
-    return (done) => progress.counting(`evaluating ${part}`, done, parts[part]);
+    const { progress, parts, fabric } = this.#options;
+    const total = parts[part];
+    return (done) => progress.counting(`evaluating ${part}`, Math.min(total, done * fabric.worldSize), total);
   }
 
   validated(accuracy: number): void {
@@ -60,17 +66,23 @@ export class RunObserver {
     fabric.logDict({ step: state.step, epoch: state.epoch, validation_accuracy: accuracy }, state.microBatches);
   }
 
-  epochDone(): void {
+  async epochDone(): Promise<void> {
     const { state, progress, config } = this.#options;
-    this.#closeLogWindow();
+    await this.#closeLogWindow();
     const validation = state.validations.at(-1)?.accuracy ?? Number.NaN;
     progress.line(
       `Epoch: ${state.epoch + 1}/${config.epochs} | Train acc.: ${formatAccuracy(state.trainAccuracy ?? Number.NaN)} | Val acc.: ${formatAccuracy(validation)}`,
     );
   }
 
-  #closeLogWindow(): void {
+  /** Whether the latest micro-batches of the ranks completed another `every`. */
+  #hasPassed(every: number): boolean {
+    return Math.floor(this.#before / every) < Math.floor(this.#now / every);
+  }
+
+  async #closeLogWindow(): Promise<void> {
     const { state, progress, fabric } = this.#options;
+    await state.gather(fabric);
     if (state.lossItems === 0) return;
     const figures = this.#figures();
     progress.log(figures);

@@ -18,7 +18,7 @@ export interface ResumedRun {
   readonly resolved: ResolvedConfig;
 }
 
-/** These change what is reported, kept or how fast it goes, never what is learnt. The data are checked by their digest. */
+/** These change what is reported, kept, how fast it goes and on how many ranks, never what is learnt. The data are checked by their digest. */
 const harmless: ReadonlySet<OptionKey> = new Set<OptionKey>([
   'dataPath',
   'evalBatchSize',
@@ -29,6 +29,20 @@ const harmless: ReadonlySet<OptionKey> = new Set<OptionKey>([
   'keepCheckpoints',
   'maxSkippedSteps',
   'quiet',
+  'strategy',
+  'devices',
+  'numNodes',
+  'processGroup',
+  'bucketMegabytes',
+  'compression',
+  'reduceEachMicroBatch',
+  'collectiveTimeoutMs',
+  'rankTimeoutMs',
+  'listenAddress',
+  'networkInterface',
+  'tlsCertificate',
+  'tlsKey',
+  'tlsAuthority',
 ]);
 
 /** @throws UsageError if there is no run, or a flag that contradicts the recorded options */

@@ -25,6 +25,11 @@ export class RunFolder {
     return join(this.path, 'summary.json');
   }
 
+  /** Which launch of ranks made the folder, where a launcher of ours did: by this they find it again when they are started anew. */
+  get job(): string {
+    return join(this.path, 'job');
+  }
+
   /** Folder with the tokenizer.json of the run, and what else came with it. */
   get tokenizer(): string {
     return join(this.path, 'tokenizer');

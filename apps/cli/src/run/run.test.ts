@@ -132,8 +132,8 @@ describe('resume', () => {
 describe('training state', () => {
   test('weighs the loss by items and counts the accuracy of the epoch', () => {
     const state = new TrainingState();
-    state.count({ loss: 1, items: 3, tokens: 30, correct: 3, seconds: 1 });
-    state.count({ loss: 2, items: 1, tokens: 10, correct: 0, seconds: 1 });
+    state.count({ loss: 1, items: 3, tokens: 30, correct: 3, seconds: 1, microBatches: 1 });
+    state.count({ loss: 2, items: 1, tokens: 10, correct: 0, seconds: 1, microBatches: 2 });
     expect(state).toMatchObject({
       microBatches: 2,
       items: 4,
@@ -153,9 +153,26 @@ describe('training state', () => {
       seen: 0,
     });
   });
+  test('of several ranks is common after each gathering, and adds up exactly in whatever parts', async () => {
+    const micro = { loss: 1 / 3, items: 7, tokens: 9, correct: 2, seconds: 1 };
+    const totals = async (gatherings: readonly number[]): Promise<TrainingState> => {
+      const state = new TrainingState(2);
+      // Two ranks that count alike.
+      const fabric = { allReduce: async <T>(sums: T) => twice(sums as Record<string, number>) as T };
+      for (let i = 1; i <= 5; i++) {
+        state.count({ ...micro, microBatches: 2 * i });
+        if (gatherings.includes(i)) await state.gather(fabric as never);
+      }
+      return state;
+    };
+    expect(await totals([])).toMatchObject({ items: 0, microBatches: 10, meanLoss: expect.closeTo(1 / 3, 6) });
+    const once = await totals([5]);
+    expect(once).toMatchObject({ items: 70, tokens: 90, correct: 20, trainingSeconds: 5, trainAccuracy: 2 / 7 });
+    expect((await totals([1, 2, 4, 5])).toJson()).toEqual(once.toJson());
+  });
   test('comes back from JSON exactly', () => {
     const state = new TrainingState();
-    state.count({ loss: 1 / 3, items: 7, tokens: 9, correct: 2, seconds: 0.1 });
+    state.count({ loss: 1 / 3, items: 7, tokens: 9, correct: 2, seconds: 0.1, microBatches: 1 });
     state.validations.push({ step: 1, correct: 2, total: 3, accuracy: 2 / 3 });
     expect(TrainingState.fromJson(state.toJson())).toEqual(state);
   });
@@ -213,3 +230,7 @@ test('figures are written as people read them', () => {
   expect([formatDuration(42), formatDuration(185), formatDuration(7620)]).toEqual(['42 s', '3 min 05 s', '2 h 07 min']);
   expect([formatCount(1234567), formatAccuracy(0.8564)]).toEqual(['1,234,567', '85.64 %']);
 });
+
+function twice(sums: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(sums).map(([name, value]) => [name, 2 * value]));
+}

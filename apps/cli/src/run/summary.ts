@@ -12,7 +12,10 @@ export interface Summary {
   readonly counts: { readonly validation: EvaluationCount; readonly test: EvaluationCount };
   /** Wall-clock seconds of the run over all its parts, evaluation included. */
   readonly elapsedSeconds: number;
+  /** The largest of all ranks. */
   readonly peakMemoryBytes: number;
+  /** Each rank's, in the last part of a run that was resumed. */
+  readonly peakMemoryBytesByRank: readonly number[];
   readonly steps: number;
   readonly microBatches: number;
   readonly epochs: number;
@@ -43,6 +46,7 @@ export function summarize(run: {
   readonly test: Omit<EvaluationResult, 'finite'>;
   readonly elapsedSeconds: number;
   readonly peakMemoryBytes: number;
+  readonly peakMemoryBytesByRank: readonly number[];
   readonly parameterCount: number;
   readonly strategy: string;
   readonly watermark: Watermark;
@@ -57,6 +61,7 @@ export function summarize(run: {
     },
     elapsedSeconds: run.elapsedSeconds,
     peakMemoryBytes: run.peakMemoryBytes,
+    peakMemoryBytesByRank: run.peakMemoryBytesByRank,
     steps: state.step,
     microBatches: state.microBatches,
     epochs: state.epoch,
@@ -81,13 +86,14 @@ export async function writeSummary(folder: RunFolder, summary: Summary): Promise
 
 export function formatSummary(summary: Summary, folder: string): string {
   const { accuracy, counts } = summary;
+  const ranks = summary.peakMemoryBytesByRank.length;
   const exact = ({ correct, total }: EvaluationCount): string => `(${formatCount(correct)} of ${formatCount(total)})`;
   const rows: [string, string][] = [
     ['train accuracy', `${accuracy.train === null ? 'none' : formatAccuracy(accuracy.train)} (running, last epoch)`],
     ['validation accuracy', `${formatAccuracy(accuracy.validation)} ${exact(counts.validation)}`],
     ['test accuracy', `${formatAccuracy(accuracy.test)} ${exact(counts.test)}`],
     ['elapsed', `${(summary.elapsedSeconds / 60).toFixed(2)} min`],
-    ['peak memory', formatBytes(summary.peakMemoryBytes)],
+    ['peak memory', formatBytes(summary.peakMemoryBytes) + (ranks === 1 ? '' : ` (largest of ${ranks} ranks)`)],
     ['steps', `${formatCount(summary.steps)} of ${formatCount(summary.microBatches)} micro-batches`],
     ['speed', `${formatCount(summary.tokensPerSecond)} tokens/s`],
     ['run folder', folder],

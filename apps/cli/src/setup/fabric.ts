@@ -2,26 +2,33 @@
 import '@tensorloom/strategies';
 import { accelerators, Fabric, TensorloomError, type Logger } from '@tensorloom/core';
 import type { RunConfig } from '../config/schema.ts';
+import { processGroupOptions, strategyOptions } from './strategy-options.ts';
 
-export type FabricConfig = Pick<
-  RunConfig,
-  'accelerator' | 'devices' | 'strategy' | 'accumulate' | 'precision' | 'compile' | 'maxSkippedSteps'
-> &
-  Pick<Partial<RunConfig>, 'threads'>;
+/** @throws TensorloomError for a name that is not known and options that exclude each other */
+export function createFabric(config: RunConfig, loggers: readonly Logger[]): Fabric {
+  const { devices, numNodes, collectiveTimeoutMs, rankTimeoutMs, threads } = config;
+  const worldSize = (devices ?? 1) * (numNodes ?? 1);
+  return new Fabric({
+    accelerator: config.accelerator,
+    strategy: config.strategy,
+    strategyOptions: strategyOptions(config, worldSize),
+    precision: config.precision,
+    processGroup: config.processGroup,
+    processGroupOptions: processGroupOptions(config),
+    loggers,
+    maxSkippedSteps: config.maxSkippedSteps,
+    ...(devices === undefined ? {} : { devices }),
+    ...(numNodes === undefined ? {} : { numNodes }),
+    ...(collectiveTimeoutMs === undefined ? {} : { collectiveTimeoutMs }),
+    ...(rankTimeoutMs === undefined ? {} : { rankTimeoutMs }),
+    ...(threads === undefined ? {} : { threads }),
+  });
+}
 
-/** @throws TensorloomError for a name that is not known, options that exclude each other, and all that this machine cannot do */
-export async function launchFabric(config: FabricConfig, loggers: readonly Logger[]): Promise<Fabric> {
+/** @throws TensorloomError for all that `createFabric` refuses and all that this machine cannot do */
+export async function launchFabric(config: RunConfig, loggers: readonly Logger[]): Promise<Fabric> {
   try {
-    const fabric = new Fabric({
-      accelerator: config.accelerator,
-      devices: config.devices,
-      strategy: config.strategy,
-      ...(config.strategy === 'accumulate' ? { strategyOptions: { accumulate: config.accumulate } } : {}),
-      precision: config.precision,
-      loggers,
-      maxSkippedSteps: config.maxSkippedSteps,
-      ...(config.threads === undefined ? {} : { threads: config.threads }),
-    });
+    const fabric = createFabric(config, loggers);
     await fabric.launch();
     if (config.compile && fabric.accelerator.compile === undefined)
       throw new TensorloomError('UNSUPPORTED', noCompiler(fabric.accelerator.name));
@@ -51,7 +58,7 @@ function isUnsupported(error: unknown): error is TensorloomError {
   return error instanceof TensorloomError && error.code === 'UNSUPPORTED';
 }
 
-function canCompile({ accelerator }: FabricConfig): boolean {
+function canCompile({ accelerator }: Pick<RunConfig, 'accelerator'>): boolean {
   const names = accelerator === 'auto' ? accelerators.names() : [accelerator];
   return names.some((name) => accelerators.get(name).create().compile !== undefined);
 }

@@ -1,7 +1,7 @@
 /** From `--model` to a classifier: fresh weights of a preset, or pretrained ones from a folder, a run folder or the hub. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { TensorloomError, tf } from '@tensorloom/core';
+import { TensorloomError, tf, type StoredState } from '@tensorloom/core';
 import {
   buildModel,
   loadModelFolder,
@@ -112,7 +112,10 @@ export function tellUnused(report: LoadReport, folder: string): void {
   process.stderr.write(`not used, of the weights in ${folder}: ${names.slice(0, 8).join(', ')}${more}\n`);
 }
 
-/** Writes the model with its tokenizer as a Hugging Face folder. */
+/**
+ * Writes the model with its tokenizer as a Hugging Face folder.
+ * @param whole its weights: the model itself may hold shards only
+ */
 export async function saveFinalModel(
   folder: string,
   run: {
@@ -120,8 +123,10 @@ export async function saveFinalModel(
     readonly tokenizerPath: string;
     readonly paddingSide: 'left' | 'right';
   },
+  whole: StoredState,
 ): Promise<void> {
-  await saveModelFolder(folder, run.model, { tokenizer: run.tokenizerPath, paddingSide: run.paddingSide });
+  const { model, tokenizerPath: tokenizer, paddingSide } = run;
+  await saveModelFolder(folder, model, { tokenizer, paddingSide, state: whole });
 }
 
 function freshConfig(

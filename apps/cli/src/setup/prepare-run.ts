@@ -1,6 +1,6 @@
 /** Data, tokenizer, model and loaders of a training run, in the order in which they depend on each other. */
 import { existsSync } from 'node:fs';
-import { TensorloomError } from '@tensorloom/core';
+import { TensorloomError, type Fabric } from '@tensorloom/core';
 import type { TextClassificationData, TextSource } from '@tensorloom/data';
 import type { BloomForSequenceClassification, ResolvedModel } from '@tensorloom/models';
 import type { RunConfig } from '../config/schema.ts';
@@ -44,16 +44,17 @@ export async function findInputs(config: RunConfig, progress: Progress): Promise
   return { model, source: await openSource(config, progress) };
 }
 
-/** Seed first: fresh weights come from the global generator. */
+/** Seed first: fresh weights come from the global generator. Rank zero fills the run folder, where the others find the tokenizer. */
 export async function prepareRun(
   inputs: RunInputs,
   config: RunConfig,
   folder: RunFolder,
+  fabric: Pick<Fabric, 'isGlobalZero' | 'shardedModel' | 'worldSize'>,
   progress: Progress,
 ): Promise<PreparedRun> {
   const { model: located, source } = inputs;
   const modelFolder = folderOf(located);
-  // A run that is resumed has its tokenizer in its folder.
+  // A run that is resumed has its tokenizer in its folder, and so it is for ranks that come after rank zero.
   const asked = existsSync(folder.tokenizer) ? folder.tokenizer : config.tokenizer;
   const chosen = await chooseTokenizer(
     { tokenizer: asked, vocabularySize: config.vocabularySize },
@@ -62,7 +63,7 @@ export async function prepareRun(
     progress,
   );
   const { tokenizer } = chosen;
-  await saveTokenizer(chosen, folder.tokenizer);
+  if (fabric.isGlobalZero) await saveTokenizer(chosen, folder.tokenizer);
   progress.line(`tokenizer: ${chosen.origin}`);
 
   const data = await tokenizeSource(source, tokenizer, config.maxLength, progress);
@@ -77,14 +78,14 @@ export async function prepareRun(
   for (const part of ['train', 'validation', 'test'] as const)
     if (data[part].length === 0) throw new TensorloomError('BAD_DATA', `The ${part} part of ${data.name} is empty.`);
 
-  const model = createClassifier(located, tokenizer, data.labelNames, config, progress);
+  const model = fabric.shardedModel(() => createClassifier(located, tokenizer, data.labelNames, config, progress));
   const paddingSide = config.paddingSide ?? paddingSideOf(folder.tokenizer);
   const padding = { padId: model.config.padTokenId ?? tokenizer.padId, paddingSide };
   return {
     data,
     dataDigest: digestOf(data.train),
     model,
-    trainLoader: createTrainLoader(data.train, config, padding),
+    trainLoader: createTrainLoader(data.train, config, padding, fabric.worldSize),
     validationLoader: createEvaluationLoader(data.validation, config, padding),
     testLoader: createEvaluationLoader(data.test, config, padding),
     paddingSide,

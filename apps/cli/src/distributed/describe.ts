@@ -1,0 +1,29 @@
+/** What a run says at its start of its options and its ranks. */
+import type { ResolvedConfig } from '../config/resolve.ts';
+import { flagName, optionKeys, type RunConfig } from '../config/schema.ts';
+import type { Progress } from '../run/progress.ts';
+
+/** Says which options hold and who chose them. Defaults are in the run folder's config.yaml. */
+export function describeOptions({ config, origins, recipe }: ResolvedConfig, progress: Pick<Progress, 'line'>): void {
+  progress.line(`recipe: ${recipe}`);
+  const byOrigin = new Map<string, string[]>();
+  for (const key of optionKeys) {
+    const origin = origins[key];
+    if (config[key] === undefined || origin === undefined || origin === 'default') continue;
+    byOrigin.set(origin, [...(byOrigin.get(origin) ?? []), `${flagName(key)}=${String(config[key])}`]);
+  }
+  for (const [origin, options] of byOrigin) progress.line(`  ${origin}: ${options.join(' ')}`);
+}
+
+/** How the work of a step is shared. One rank alone has nothing to say. */
+export function describeRanks(
+  config: Pick<RunConfig, 'strategy' | 'accumulate' | 'microBatchSize'>,
+  worldSize: number,
+  progress: Pick<Progress, 'line'>,
+): void {
+  if (worldSize === 1) return;
+  const { strategy, accumulate, microBatchSize } = config;
+  progress.line(
+    `${strategy} on ${worldSize} ranks: each takes ${accumulate / worldSize} of the ${accumulate} micro-batches of a step, of ${microBatchSize} texts`,
+  );
+}
