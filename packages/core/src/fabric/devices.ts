@@ -14,8 +14,9 @@ export function chooseDevice(accelerator: Accelerator, devices: ResolvedOptions[
   const listed = typeof devices === 'object' ? devices[localRank] : undefined;
   const index = listed ?? (count === 1 ? 0 : localRank);
   if (index < count) return index;
-  // Our launcher lets a rank see its own device only, which then is the first.
-  if (count === 1 && listed !== undefined && process.env['CUDA_VISIBLE_DEVICES'] === String(listed)) return 0;
+  // A launcher may let each rank see its own device only, which then is the first.
+  const visible = process.env['CUDA_VISIBLE_DEVICES'];
+  if (count === 1 && typeof devices === 'object' && devices.length > 1 && /^[^,]+$/.test(visible ?? '')) return 0;
   throw new TensorloomError(
     'UNSUPPORTED',
     typeof devices === 'object'

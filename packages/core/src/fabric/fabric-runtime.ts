@@ -105,6 +105,7 @@ export class FabricRuntime {
       this.#deviceIndex = chooseDevice(selection.accelerator, this.options.devices, world.environment.localRank);
       await selection.accelerator.activate({ deviceIndex: this.#deviceIndex, ...this.#threads });
       strategy.setup({ accelerator: selection.accelerator, precision, processGroup });
+      if (this.isGlobalZero) for (const logger of this.loggers) await logger.open?.();
       this.#selection = selection;
     });
   }

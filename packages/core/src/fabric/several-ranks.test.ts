@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { failures } from '../checkpoints/world.testing.ts';
+import type { Logger } from '../loggers/logger.ts';
 import type { StoredState } from '../stateful.ts';
 import type { StepOptions, StepResult } from '../strategies/strategy.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
@@ -44,6 +45,21 @@ describe('several ranks', () => {
       await fabric.broadcast(fabric.globalRank, 2),
     ]);
     expect(answers).toEqual([0, 1, 2].map((rank) => [rank, rank, 3, true, false, 3, '0 1 2', 2]));
+  });
+
+  it('open loggers and log on rank zero only', async () => {
+    const told: string[] = [];
+    const logger: Logger = {
+      name: 'telling',
+      open: () => void told.push('open'),
+      logMetrics: ({ loss }) => void told.push(`loss ${loss}`),
+    };
+    await onAllOf(
+      2,
+      async (fabric) => fabric.log('loss', fabric.globalRank),
+      () => ({ loggers: logger }),
+    );
+    expect(told).toEqual(['open', 'loss 0']);
   });
 
   it('run a function on rank zero first', async () => {

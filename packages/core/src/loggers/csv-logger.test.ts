@@ -71,18 +71,29 @@ describe('CsvLogger', () => {
     const logger = new CsvLogger({ folder, stepColumn: 'micro_batch' });
     logger.logMetrics({ step: 1, loss: 0.5 }, 16);
     expect(rows()).toEqual(['micro_batch,step,loss', '16,1,0.5']);
-    new CsvLogger({ folder, stepColumn: 'micro_batch', resumeAtStep: 0 });
+    new CsvLogger({ folder, stepColumn: 'micro_batch', resumeAtStep: 0 }).open();
     expect(rows()).toEqual(['micro_batch,step,loss']);
   });
 
   it('refuses a file that is not its own, a folder that cannot be, and the name of its own column', () => {
     const logger = new CsvLogger({ folder });
     expect(() => logger.logMetrics({ step: 1 }, 1)).toThrow(expect.objectContaining({ code: 'MISUSE' }));
+    logger.open();
     writeFileSync(join(folder, 'metrics.csv'), 'a,b\n1,2\n');
-    expect(() => new CsvLogger({ folder })).toThrow(expect.objectContaining({ code: 'BAD_FILE' }));
-    expect(() => new CsvLogger({ folder: join(folder, 'metrics.csv', 'inside') })).toThrow(
+    expect(() => new CsvLogger({ folder }).open()).toThrow(expect.objectContaining({ code: 'BAD_FILE' }));
+    expect(() => new CsvLogger({ folder: join(folder, 'metrics.csv', 'inside') }).open()).toThrow(
       expect.objectContaining({ code: 'IO', message: expect.stringMatching(/cannot write/) }),
     );
+  });
+
+  it('leaves alone what another rank logs to, until it logs itself', () => {
+    const logging = new CsvLogger({ folder });
+    logging.logMetrics({ loss: 1 }, 5);
+    new CsvLogger({ folder, resumeAtStep: 2 });
+    new CsvLogger({ rootFolder: folder });
+    logging.logMetrics({ loss: 2 }, 6);
+    expect(rows()).toEqual(['step,loss', '5,1', '6,2']);
+    expect(readdirSync(folder)).toEqual(['metrics.csv']);
   });
 
   it('keeps hyper-parameters beside', () => {

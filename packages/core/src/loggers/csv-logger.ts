@@ -37,28 +37,45 @@ export type CsvLoggerOptions = {
 
 const fileName = 'metrics.csv';
 
-/** Writes each row as it is logged; a resumed run goes on with the file. */
+/**
+ * Writes each row as it is logged; a resumed run goes on with the file. Nothing is touched before `open`, which Fabric calls on rank zero
+ * at launch, or the first log: each rank of a job makes a logger, and one of them logs.
+ */
 export class CsvLogger implements Logger {
   readonly name: string;
-  /** Where `metrics.csv` and `hyperparameters.json` are. */
-  readonly folder: string;
-  readonly #path: string;
+  readonly #options: CsvLoggerOptions;
   readonly #stepColumn: string;
+  #folder: string | undefined;
+  #isOpen = false;
   #columns: string[];
   #lastRow: { step: number; values: Map<string, string>; offset: number } | undefined;
   #bytes = 0;
 
-  /** @throws TensorloomError `BAD_FILE` if an existing `metrics.csv` is not one; `IO` if the folder cannot be written */
   constructor(options: CsvLoggerOptions) {
+    this.#options = options;
     this.name = 'rootFolder' in options ? (options.name ?? 'logs') : 'csv';
-    this.folder =
-      'rootFolder' in options ? versionFolder(join(options.rootFolder, this.name), options.version) : options.folder;
-    this.#path = join(this.folder, fileName);
     this.#stepColumn = options.stepColumn ?? 'step';
     this.#columns = [this.#stepColumn];
+  }
+
+  /** Where `metrics.csv` and `hyperparameters.json` are. The next version is chosen when it is first asked for. */
+  get folder(): string {
+    const options = this.#options;
+    return (this.#folder ??=
+      'rootFolder' in options ? versionFolder(join(options.rootFolder, this.name), options.version) : options.folder);
+  }
+
+  get #path(): string {
+    return join(this.folder, fileName);
+  }
+
+  /** @throws TensorloomError `BAD_FILE` if an existing `metrics.csv` is not one; `IO` if the folder cannot be written */
+  open(): void {
+    if (this.#isOpen) return;
     try {
       makeFolders(this.folder);
-      if (existsSync(this.#path)) this.#continue(options.resumeAtStep ?? Infinity);
+      if (existsSync(this.#path)) this.#continue(this.#options.resumeAtStep ?? Infinity);
+      this.#isOpen = true;
     } catch (error) {
       if (error instanceof TensorloomError) throw error;
       throw new TensorloomError(
@@ -76,6 +93,7 @@ export class CsvLogger implements Logger {
         'MISUSE',
         `CsvLogger: '${this.#stepColumn}' is the name of its first column; give the step as argument.`,
       );
+    this.open();
     const joins = this.#lastRow !== undefined && this.#lastRow.step === step;
     const row =
       joins && this.#lastRow !== undefined
@@ -96,6 +114,7 @@ export class CsvLogger implements Logger {
 
   /** Kept beside the metrics as `hyperparameters.json`. */
   logHyperparameters(parameters: JsonObject): void {
+    this.open();
     replaceFile(join(this.folder, 'hyperparameters.json'), `${JSON.stringify(parameters, null, 2)}\n`);
   }
 
