@@ -4,7 +4,7 @@ import type { CollectiveCall } from '../collective-call.ts';
 import { reduceInto, scaleToMean } from '../reduce.ts';
 import { EAGER_BYTES } from './link.ts';
 import { allGatherRing, allReduceRing, reduceScatterRing } from './ring.ts';
-import { bytesOf } from './slot.ts';
+import { bytesOf, sliceOf } from './slot.ts';
 import type { WsTransport } from './ws-transport.ts';
 
 /** Beyond so many ranks, small all-reduces go round the ring too: direct exchange costs each rank a message per other. */
@@ -44,7 +44,7 @@ async function barrier(group: WsTransport, text: string): Promise<void> {
 }
 
 async function allCome(group: WsTransport): Promise<void> {
-  await Promise.all([...group.peers()].map((peer) => group.comes(peer)));
+  for (const peer of group.peers()) await group.comes(peer);
 }
 
 /** Each rank gets everyone's data and adds them up in the order of ranks: one message's time, and the same bits everywhere. */
@@ -128,7 +128,7 @@ async function sendAll(group: WsTransport, peer: number, data: CollectiveArray):
 /** An array's parts by rank. */
 export function partsOf(array: CollectiveArray, counts: readonly number[]): CollectiveArray[] {
   let start = 0;
-  return counts.map((count) => array.subarray(start, (start += count)));
+  return counts.map((count) => sliceOf(array, start, (start += count)));
 }
 
 export function emptyLike(array: CollectiveArray, type: ElementType): CollectiveArray {

@@ -16,7 +16,6 @@ export const createWsTransport: TransportFactory = async (request): Promise<Tran
   const options = parseWsOptions(request.options);
   const heartbeatMs = options.heartbeatMs ?? Math.max(20, Math.min(1000, request.rankTimeoutMs / 10));
   const mesh = new Mesh(request, heartbeatMs, options.chunkBytes);
-  // eslint-disable-next-line no-console -- what was refused must be seen even where no logger is set up
   const meeting = new Meeting(mesh, options, (message) => console.warn(message));
   const ranks = Array.from({ length: request.worldSize }, (_, rank) => rank);
   const transport = new WsTransport(mesh, ranks, 'world', null, () => meeting.close());

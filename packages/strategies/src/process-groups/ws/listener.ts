@@ -70,7 +70,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     options.onRefused('garbage', 'A connection that does not speak this protocol was closed.');
     socket.destroy();
   });
-  server.on('tlsClientError', (error) =>
+  server.on('tlsClientError', (error: Error) =>
     options.onRefused('tls', `A connection without a valid certificate was closed (${error.message}).`),
   );
   server.on('request', (request, response) => {

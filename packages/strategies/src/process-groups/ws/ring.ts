@@ -6,7 +6,7 @@ import type { CollectiveArray } from '@tensorloom/core/distributed';
 import type { CollectiveCall } from '../collective-call.ts';
 import { scaleToMean } from '../reduce.ts';
 import { copyInto, emptyLike, partsOf } from './collectives.ts';
-import { bytesOf, type Slot } from './slot.ts';
+import { bytesOf, sliceOf, type Slot } from './slot.ts';
 import type { WsTransport } from './ws-transport.ts';
 
 /**
@@ -35,7 +35,7 @@ export async function allReduceRing(group: WsTransport, call: CollectiveCall, te
       next,
       steps + step,
       bytesOf(part(rank - step)),
-      slots[steps - 1 + step]!,
+      slots[steps - 1 + step],
       step === 0 ? scale : null,
     );
   for (const slot of slots) await group.filled(slot);
@@ -65,7 +65,7 @@ export async function reduceScatterRing(group: WsTransport, call: CollectiveCall
   }
   await neighboursCome(group, text);
   await group.sendBulk(next, 0, bytesOf(part(rank - 1)));
-  for (let step = 1; step < steps; step++) await group.sendBulk(next, step, bytesOf(sums[step - 1]!), slots[step - 1]!);
+  for (let step = 1; step < steps; step++) await group.sendBulk(next, step, bytesOf(sums[step - 1]!), slots[step - 1]);
   await group.filled(slots[steps - 1]!);
   if (call.op === 'mean') scaleToMean(result, worldSize, call.elementType);
   await group.link(next).released();
@@ -92,12 +92,12 @@ async function neighboursCome(group: WsTransport, text: string): Promise<void> {
   const { rank, worldSize } = group;
   const neighbours = [...new Set([(rank + 1) % worldSize, modulo(rank - 1, worldSize)])];
   for (const peer of neighbours) group.announce(peer, text);
-  await Promise.all(neighbours.map((peer) => group.comes(peer)));
+  for (const peer of neighbours) await group.comes(peer);
 }
 
 function scaleBytes(array: CollectiveArray, from: number, to: number, call: CollectiveCall, worldSize: number): void {
   const size = array.BYTES_PER_ELEMENT;
-  scaleToMean(array.subarray(from / size, to / size), worldSize, call.elementType);
+  scaleToMean(sliceOf(array, from / size, to / size), worldSize, call.elementType);
 }
 
 function evenCounts(length: number, parts: number): number[] {

@@ -1,6 +1,7 @@
 /** Where a transfer goes that is received: into memory, or added to what is there. */
 import {
   bytesPerElement,
+  elementTypeOf,
   viewOf,
   type CollectiveArray,
   type ElementType,
@@ -102,9 +103,15 @@ export class Slot {
       scratchBytes.set(bytes);
       source = viewOf(type, scratch, 0, count);
     }
-    reduceInto(array.subarray(start, start + count), source, op, type);
+    reduceInto(sliceOf(array, start, start + count), source, op, type);
     this.doneBytes += bytes.length;
   }
+}
+
+/** As `subarray`, of the same class. */
+export function sliceOf(array: CollectiveArray, start: number, end: number): CollectiveArray {
+  const type = elementTypeOf(array);
+  return viewOf(type, array.buffer, array.byteOffset + start * bytesPerElement(type), end - start);
 }
 
 export function bytesOf(array: CollectiveArray): Uint8Array {

@@ -71,9 +71,9 @@ export class WsTransport implements Transport, MeshMember {
     this.rank = globalRanks.indexOf(mesh.request.rank);
     this.hash = createHash('sha256').update(id).digest().readUInt32LE(0);
     for (const [rank, global] of globalRanks.entries()) this.#groupRankOf.set(global, rank);
-    this.#announced = globalRanks.map(() => new Map());
-    this.#slots = globalRanks.map(() => new Map());
-    this.#early = globalRanks.map(() => new Map());
+    this.#announced = globalRanks.map(() => new Map<number, Announcement>());
+    this.#slots = globalRanks.map(() => new Map<string, Slot>());
+    this.#early = globalRanks.map(() => new Map<string, EarlyFrame[]>());
     this.#pointToPoint = new PointToPoint(this);
     mesh.register(this);
   }
@@ -94,14 +94,20 @@ export class WsTransport implements Transport, MeshMember {
     try {
       // A call that failed is left where it waits: nothing wakes it any more, and it sends nothing.
       await Promise.race([this.#run(call), failed]);
-      if (this.error !== null) throw this.error;
     } catch (error) {
-      throw this.error ?? error;
+      throw this.#failure() ?? error;
     } finally {
       failed.catch(() => {});
       this.#call = null;
       this.#reject = () => {};
     }
+    const failure = this.#failure();
+    if (failure !== null) throw failure;
+  }
+
+  /** Read anew: it changes during waits. */
+  #failure(): TensorloomError | null {
+    return this.error;
   }
 
   async #run(call: CollectiveCall): Promise<void> {
