@@ -1,6 +1,7 @@
 /** Reading a launcher's or scheduler's variables: each problem names the variable, its value and what is expected. */
 import { readFileSync } from 'node:fs';
-import { TensorloomError, type ClusterEnvironment } from '@tensorloom/core';
+import type { ClusterEnvironment } from '@tensorloom/core';
+import { TensorloomError } from '@tensorloom/core/distributed';
 
 /** As `process.env`. */
 export type Variables = Readonly<Record<string, string | undefined>>;

@@ -1,6 +1,6 @@
 /** What the launcher takes, checked once. */
 import { availableParallelism } from 'node:os';
-import { TensorloomError } from '@tensorloom/core';
+import { TensorloomError } from '@tensorloom/core/distributed';
 import { z } from 'zod';
 import { readToken, VariableReader, type Variables } from '../environments/variables.ts';
 

@@ -1,7 +1,7 @@
 /** Starts the ranks of this machine, watches over them, restarts them. */
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
-import { freePort } from './free-port.ts';
+import { checkPortIsFree, freePort } from './free-port.ts';
 import { forwardSignals, type ForwardedSignals } from './forward-signals.ts';
 import { resolveLaunch, type LaunchOptions, type ResolvedLaunch } from './launch-options.ts';
 import { rankVariables, type Attempt } from './rank-variables.ts';
@@ -22,7 +22,7 @@ import { WatchedSocket } from './watched-socket.ts';
  * mix. A launcher that was started anew itself counts from 0 and does not fit the others: start all of them anew.
  *
  * @returns 0, or the code of the rank that failed first: its exit code, or 128 + the number of the signal that ended it
- * @throws TensorloomError `BAD_OPTION` for options, and for a program that cannot be started
+ * @throws TensorloomError `BAD_OPTION` for options, for a port in use, and for a program that cannot be started
  */
 export async function launchRanks(options: LaunchOptions): Promise<number> {
   const launch = resolveLaunch(options);
@@ -59,7 +59,7 @@ async function runAttempt(
     const attempt: Attempt = {
       number,
       jobId,
-      mainPort: launch.mainPort ?? (await freePort()),
+      mainPort: await mainPortOf(launch),
       token: launch.token ?? randomBytes(32).toString('hex'),
       watchedSocket: socket.path,
     };
@@ -82,6 +82,12 @@ function startRank(launch: ResolvedLaunch, attempt: Attempt, gpus: readonly stri
   const prefix = devices * numNodes > 1 ? `[rank ${rank}] ` : own ? null : '';
   const variables = rankVariables(launch, attempt, gpus, localRank);
   return new RankProcess({ rank, command, variables, prefix, stdout, stderr });
+}
+
+async function mainPortOf({ mainPort, nodeRank }: ResolvedLaunch): Promise<number> {
+  if (mainPort === undefined) return freePort();
+  if (nodeRank === 0) await checkPortIsFree(mainPort);
+  return mainPort;
 }
 
 /** Random on one machine; on several it comes from what all of them know. */

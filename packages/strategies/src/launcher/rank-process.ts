@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
-import { TensorloomError } from '@tensorloom/core';
+import { TensorloomError } from '@tensorloom/core/distributed';
 import { PrefixedLines } from './prefixed-lines.ts';
 
 /** How a rank ended. */

@@ -28,7 +28,7 @@ export class WatchedSocket {
 
   static async open(): Promise<WatchedSocket> {
     const base = Buffer.byteLength(tmpdir()) + 30 > MAX_PATH_BYTES ? '/tmp' : tmpdir();
-    const watched = new WatchedSocket(await mkdtemp(path.join(base, 'tensorloom-')));
+    const watched = new WatchedSocket(await mkdtemp(path.join(base, 'tensorloom-launch-')));
     await new Promise<void>((resolve, reject) => {
       watched.#server.once('error', reject).listen(watched.path, resolve);
     });
