@@ -192,9 +192,9 @@ export class FsdpStrategy extends WindowStrategy {
   }
 
   get #set(): Running {
-    // Throws if Fabric is not launched.
-    void this.context;
-    return this.#running as Running;
+    if (this.#running === null)
+      throw new TensorloomError('NOT_LAUNCHED', "Strategy 'fsdp' is not set up; launch Fabric first.");
+    return this.#running;
   }
 }
 

@@ -132,7 +132,7 @@ async function wholeParameters(fabric: Fabric, module: Module): Promise<Float32A
   const whole = await strategy.withWholeModule(module, (state: StoredState) =>
     Promise.resolve(read([...state.tensors.values()].map((stored) => stored.read().data as Float32Array))),
   );
-  return fabric.broadcast(whole ?? null) as Promise<Float32Array>;
+  return Float32Array.from(await fabric.broadcast([...(whole ?? [])]));
 }
 
 /** Kill and resume by way of a checkpoint on disk. */
