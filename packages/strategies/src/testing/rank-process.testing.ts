@@ -34,8 +34,8 @@ const request: TransportRequest = {
   options,
 };
 
-process.stdin.on('end', () => process.exit(99));
-process.stdin.resume();
+// It ends with whoever started it.
+if (process.env['TENSORLOOM_TEST_NODES'] !== undefined) process.stdin.on('end', () => process.exit(99)).resume();
 (process.stdin as Partial<{ unref(): void }>).unref?.();
 
 let answer;

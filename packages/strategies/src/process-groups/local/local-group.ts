@@ -46,6 +46,7 @@ export class LocalProcessGroup extends CollectiveGroup {
     this.#id = id;
     this.#segment = new Segment(atomicWords(options.memory), {
       rank: options.rank,
+      names: globalRanks,
       sizes: segmentSizes(options.worldSize),
       collectiveTimeoutMs: this.#timeoutMs,
     });

@@ -23,17 +23,19 @@ export function shmUnavailable(): string | null {
   }
 }
 
-interface Settings {
+export interface ShmSettings {
   readonly jobId: string;
   readonly token: string | undefined;
   readonly collectiveTimeoutMs: number;
   readonly rankTimeoutMs: number;
 }
 
-interface Place {
+export interface ShmPlace {
+  /** Of the group within the job. */
   readonly id: string;
   readonly rank: number;
-  readonly worldSize: number;
+  /** Ranks in the world, by rank in the group. */
+  readonly globalRanks: readonly number[];
 }
 
 /** `execute` blocks. A rank whose process dies, or gives no sign of life for `rankTimeoutMs`, is `RANK_LOST` on all others. */
@@ -41,20 +43,24 @@ export class ShmTransport implements Transport {
   readonly name = 'shm';
   readonly rank: number;
   readonly worldSize: number;
+  readonly #globalRanks: readonly number[];
   readonly #segment: Segment;
   readonly #collectives: SlotCollectives;
   readonly #liveness: Liveness;
   readonly #mapping: Mapping;
-  readonly #settings: Settings;
+  readonly #settings: ShmSettings;
+  #isClosed = false;
 
-  private constructor(mapping: Mapping, settings: Settings, place: Place) {
+  private constructor(mapping: Mapping, settings: ShmSettings, place: ShmPlace) {
     this.rank = place.rank;
-    this.worldSize = place.worldSize;
+    this.worldSize = place.globalRanks.length;
+    this.#globalRanks = place.globalRanks;
     this.#mapping = mapping;
     this.#settings = settings;
     this.#segment = new Segment(mapping, {
       rank: place.rank,
-      sizes: segmentSizes(place.worldSize),
+      names: place.globalRanks,
+      sizes: segmentSizes(this.worldSize),
       collectiveTimeoutMs: settings.collectiveTimeoutMs,
       checkAlive: (rank) => this.#liveness.trouble(rank),
       whileWaiting: () => {
@@ -67,8 +73,8 @@ export class ShmTransport implements Transport {
   }
 
   /** Meets the others around a new segment. */
-  static async meet(settings: Settings, place: Place): Promise<ShmTransport> {
-    const sizes = segmentSizes(place.worldSize);
+  static async meet(settings: ShmSettings, place: ShmPlace): Promise<ShmTransport> {
+    const sizes = segmentSizes(place.globalRanks.length);
     const { jobId, token, rankTimeoutMs: timeoutMs } = settings;
     const { mapping, path } = await openShared({ jobId, token, id: place.id, rank: place.rank, sizes, timeoutMs });
     try {
@@ -82,22 +88,39 @@ export class ShmTransport implements Transport {
   }
 
   execute(call: CollectiveCall): void {
+    this.#segment.check();
     this.#liveness.beat();
     this.#collectives.execute(call);
+  }
+
+  /** All ranks call it: resolves when all have, without blocking the thread. A call right after it blocks only shortly. */
+  comeTogether(what: string): Promise<void> {
+    return this.#segment.comeTogether(what);
   }
 
   async split(ranks: readonly number[], id: string): Promise<ShmTransport | null> {
     this.#segment.check();
     const rank = ranks.indexOf(this.rank);
     if (rank < 0) return null;
-    return ShmTransport.meet(this.#settings, { id, rank, worldSize: ranks.length });
+    return ShmTransport.meet(this.#settings, {
+      id,
+      rank,
+      globalRanks: ranks.map((each) => this.#globalRanks[each] as number),
+    });
   }
 
   abort(reason: string): void {
-    this.#segment.abort(reason);
+    if (!this.#isClosed) this.#segment.abort(reason);
+  }
+
+  /** Makes all ranks fail with `error`. */
+  fail(error: Error): void {
+    if (!this.#isClosed) this.#segment.fail(error);
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#segment.leave();
     this.#liveness.stop();
     this.#mapping.unmap();
@@ -115,7 +138,7 @@ export class ShmTransport implements Transport {
         throw this.#segment.fail(
           new TensorloomError(
             'TIMEOUT',
-            `Rank${missing.length > 1 ? 's' : ''} ${missing.join(', ')} did not come within ${timeoutMs / 1000} s; the world has ${this.worldSize} ranks on this host. Rank ${this.rank} waited.`,
+            `Rank${missing.length > 1 ? 's' : ''} ${missing.map((rank) => this.#globalRanks[rank]).join(', ')} did not come within ${timeoutMs / 1000} s; the world has ${this.worldSize} ranks on this host. Rank ${this.#globalRanks[this.rank]} waited.`,
           ),
         );
       lookAround();
@@ -135,5 +158,5 @@ export const createShmTransport: TransportFactory = async (request) => {
     );
   const { jobId, token, collectiveTimeoutMs, rankTimeoutMs } = request;
   const settings = { jobId, token, collectiveTimeoutMs, rankTimeoutMs };
-  return ShmTransport.meet(settings, { id: '', rank: request.rank, worldSize: request.worldSize });
+  return ShmTransport.meet(settings, { id: '', rank: request.rank, globalRanks: range(request.worldSize) });
 };

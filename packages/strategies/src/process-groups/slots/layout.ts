@@ -61,6 +61,11 @@ export class SegmentLayout {
     return this.#ranks + (rank * 4 + 2) * LINE;
   }
 
+  /** How often the rank has said that it is coming, for waits that do not block. */
+  announced(rank: number): number {
+    return this.presence(rank) + 4;
+  }
+
   /** For the medium's signs of life: 16 words. */
   life(rank: number): number {
     return this.#ranks + (rank * 4 + 3) * LINE;

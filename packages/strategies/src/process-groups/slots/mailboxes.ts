@@ -52,7 +52,7 @@ export class Mailboxes {
 
   receive(call: CollectiveCall): void {
     const output = call.output as NonNullable<CollectiveCall['output']>;
-    const what = `receive from rank ${call.peer} with tag ${call.tag}`;
+    const what = `receive from rank ${this.#segment.nameOf(call.peer)} with tag ${call.tag}`;
     if (call.peer === this.#segment.rank && this.#find(call) === undefined)
       throw new TensorloomError(
         'MISUSE',
@@ -67,7 +67,7 @@ export class Mailboxes {
       throw this.#segment.fail(
         new TensorloomError(
           'COLLECTIVE_MISMATCH',
-          `Rank ${call.peer} sent ${sent} with tag ${call.tag}; rank ${this.#segment.rank} receives ${call.elementType}[${output.length}]. Both must agree.`,
+          `Rank ${this.#segment.nameOf(call.peer)} sent ${sent} with tag ${call.tag}; rank ${this.#segment.nameOf(this.#segment.rank)} receives ${call.elementType}[${output.length}]. Both must agree.`,
         ),
       );
     }
@@ -84,13 +84,13 @@ export class Mailboxes {
 
   /** @param least room to wait for before a piece is written: a header is never cut in two */
   #write(to: number, data: Uint8Array, least: number): void {
-    const { layout, words, bytes, rank, memory } = this.#segment;
+    const { layout, words, bytes, rank } = this.#segment;
     const size = layout.mailBytes;
     const written = layout.mailWritten(rank, to) >> 2;
     const read = layout.mailRead(rank, to) >> 2;
     const room = (): number => size - ((Atomics.load(words, written) - Atomics.load(words, read)) >>> 0);
     for (let done = 0; done < data.length;) {
-      this.#waitUntil(() => room() >= least, to, `send to rank ${to}`);
+      this.#waitUntil(() => room() >= least, to, `send to rank ${this.#segment.nameOf(to)}`);
       const position = Atomics.load(words, written) >>> 0;
       const piece = Math.min(data.length - done, room());
       const first = Math.min(piece, size - (position % size));
@@ -101,7 +101,6 @@ export class Mailboxes {
       this.#ring(to);
       done += piece;
     }
-    void memory;
   }
 
   /** Takes all that has been written for this rank out of the rings. */

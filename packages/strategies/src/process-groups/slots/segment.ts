@@ -13,6 +13,8 @@ export interface SharedWords {
 
 export interface SegmentOptions {
   readonly rank: number;
+  /** What to call the ranks in messages: their ranks in the world. */
+  readonly names: readonly number[];
   readonly sizes: SegmentSizes;
   readonly collectiveTimeoutMs: number;
   /** Asked now and then while waiting for `rank`: what is wrong with it, or null. */
@@ -37,6 +39,7 @@ export class Segment {
   onIdle: () => void = () => {};
   readonly #options: SegmentOptions;
   #meetings = 0;
+  #announced = 0;
   #failure: Error | undefined;
 
   constructor(memory: SharedWords, options: SegmentOptions) {
@@ -68,6 +71,24 @@ export class Segment {
         what,
         () => this.#missing(),
       );
+    }
+  }
+
+  /** As `meet`, but leaves the thread to others while waiting. It counts for itself: all ranks call it equally often. */
+  async comeTogether(what: string): Promise<void> {
+    this.#announced = (this.#announced + 1) | 0;
+    Atomics.store(this.words, this.layout.announced(this.rank) >> 2, this.#announced);
+    const missing = (): number[] => this.#behind((rank) => this.layout.announced(rank), this.#announced);
+    const started = performance.now();
+    for (let look = 0; ; look++) {
+      const absent = missing();
+      if (absent.length === 0) return;
+      this.check();
+      this.#checkRanks(absent, what, performance.now() - started);
+      this.onIdle();
+      await (look < 20
+        ? new Promise((resolve) => setImmediate(resolve))
+        : new Promise((resolve) => setTimeout(resolve, 1)));
     }
   }
 
@@ -125,10 +146,16 @@ export class Segment {
   }
 
   #missing(): number[] {
-    const { worldSize, layout, words } = this;
-    return range(worldSize).filter(
-      (rank) => ((Atomics.load(words, layout.arrivals(rank) >> 2) - this.#meetings) | 0) < 0,
-    );
+    return this.#behind((rank) => this.layout.arrivals(rank), this.#meetings);
+  }
+
+  /** The ranks whose counter has not come to `count`. */
+  #behind(counterOf: (rank: number) => number, count: number): number[] {
+    return range(this.worldSize).filter((rank) => ((Atomics.load(this.words, counterOf(rank) >> 2) - count) | 0) < 0);
+  }
+
+  nameOf(rank: number): number {
+    return this.#options.names[rank] as number;
   }
 
   #checkRanks(missing: readonly number[], what: string, waitedMs: number): void {
@@ -139,7 +166,7 @@ export class Segment {
         throw this.fail(
           new TensorloomError(
             'RANK_LOST',
-            `Rank ${rank} has left the process group; rank ${this.rank} waits for it in ${what}.`,
+            `Rank ${this.nameOf(rank)} has left the process group; rank ${this.nameOf(this.rank)} waits for it in ${what}.`,
           ),
         );
       const trouble = checkAlive?.(rank) ?? null;
@@ -147,7 +174,7 @@ export class Segment {
         throw this.fail(
           new TensorloomError(
             'RANK_LOST',
-            `Rank ${rank} is lost: ${trouble}. Rank ${this.rank} waited for it in ${what}.`,
+            `Rank ${this.nameOf(rank)} is lost: ${trouble}. Rank ${this.nameOf(this.rank)} waited for it in ${what}.`,
           ),
         );
     }
@@ -155,7 +182,7 @@ export class Segment {
       throw this.fail(
         new TensorloomError(
           'TIMEOUT',
-          `${what}: rank${missing.length > 1 ? 's' : ''} ${missing.join(', ')} did not come within ${collectiveTimeoutMs / 1000} s (rank ${this.rank} waited).`,
+          `${what}: rank${missing.length > 1 ? 's' : ''} ${missing.map((rank) => this.nameOf(rank)).join(', ')} did not come within ${collectiveTimeoutMs / 1000} s (rank ${this.nameOf(this.rank)} waited).`,
         ),
       );
   }
@@ -167,7 +194,10 @@ export class Segment {
     const code = CODES[this.words[state + 2] as number] ?? 'ABORTED';
     // A copy: the decoder takes no shared memory.
     const text = new TextDecoder().decode(this.bytes.slice(abortText, abortText + (this.words[state + 3] as number)));
-    return new TensorloomError(code, code === 'ABORTED' ? `Rank ${rank} aborted the process group: ${text}` : text);
+    return new TensorloomError(
+      code,
+      code === 'ABORTED' ? `Rank ${this.nameOf(rank)} aborted the process group: ${text}` : text,
+    );
   }
 }
 

@@ -197,7 +197,7 @@ export class SlotCollectives {
     );
     const longest = (): number[] => {
       const all = range(worldSize).map((r) => new Float64Array(memory.buffer, layout.counts(r, parity), 2 * worldSize));
-      checkPairs(call, all);
+      checkPairs(call, all, (r) => this.#segment.nameOf(r));
       return all.flatMap((counts) => [...counts.subarray(0, worldSize)]);
     };
     this.#steps(call, piece, longest, {
@@ -283,7 +283,11 @@ export class SlotCollectives {
       let same = words[theirs >> 2] === length;
       for (let i = 4; same && i < length + 4; i++) same = bytes[at + i] === bytes[theirs + i];
       if (!same)
-        throw mismatch(new Map(range(worldSize).map((r) => [r, this.#described(layout.descriptor(r, parity))])));
+        throw mismatch(
+          new Map(
+            range(worldSize).map((r) => [this.#segment.nameOf(r), this.#described(layout.descriptor(r, parity))]),
+          ),
+        );
     }
   }
 
@@ -306,7 +310,7 @@ export class SlotCollectives {
 }
 
 /** @throws TensorloomError `COLLECTIVE_MISMATCH`; the same on all ranks */
-function checkPairs(call: CollectiveCall, counts: readonly Float64Array[]): void {
+function checkPairs(call: CollectiveCall, counts: readonly Float64Array[], nameOf: (rank: number) => number): void {
   const worldSize = counts.length;
   for (let from = 0; from < worldSize; from++)
     for (let to = 0; to < worldSize; to++) {
@@ -315,8 +319,8 @@ function checkPairs(call: CollectiveCall, counts: readonly Float64Array[]): void
       if (sent === expected) continue;
       throw mismatch(
         new Map([
-          [from, `all-to-all ${call.elementType} with ${sent} elements for rank ${to}`],
-          [to, `all-to-all ${call.elementType} with ${expected} elements from rank ${from}`],
+          [nameOf(from), `all-to-all ${call.elementType} with ${sent} elements for rank ${nameOf(to)}`],
+          [nameOf(to), `all-to-all ${call.elementType} with ${expected} elements from rank ${nameOf(from)}`],
         ]),
       );
     }

@@ -7,7 +7,8 @@ const media: Readonly<Record<Medium, () => Promise<TransportFactory>>> = {
   shm: async () => (await import('../shm/shm-transport.ts')).createShmTransport,
   ws: async () => (await import('../ws/index.ts')).createWsTransport,
   mpi: async () => (await import('../mpi/mpi-transport.ts')).createMpiTransport,
-  hierarchical: async () => (await import('../hierarchical/hierarchical-transport.ts')).createHierarchicalTransport,
+  hierarchical: async () =>
+    (await import('../hierarchical/create-hierarchical-transport.ts')).createHierarchicalTransport,
 };
 
 /** Meets the other ranks over `medium`. */
