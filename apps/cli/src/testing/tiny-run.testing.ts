@@ -1,7 +1,8 @@
 /** For tests: a training run small enough for a test, with everything in it that could make a resumed run differ. */
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { accelerators } from '@tensorloom/core';
+import { accelerators, openSafetensors } from '@tensorloom/core';
+import type { Summary } from '../run/summary.ts';
 import { labelledLines, Workplace, type Finished, type Running } from './command-line.testing.ts';
 
 /** 157 training texts in micro-batches of 3, accumulated over 4: the last window of an epoch is one micro-batch of one text. */
@@ -42,11 +43,16 @@ export class TinyRuns {
   }
 
   start(name: string, ...more: string[]): Running {
-    return this.place.start(['train', ...options, `--accelerator=${this.accelerator}`, `--run-name=${name}`, ...more]);
+    return this.place.start(this.args(name, ...more));
   }
 
   train(name: string, ...more: string[]): Promise<Finished> {
     return this.start(name, ...more).finished;
+  }
+
+  /** The arguments of `train` for that run. */
+  args(name: string, ...more: string[]): string[] {
+    return ['train', ...options, `--accelerator=${this.accelerator}`, `--run-name=${name}`, ...more];
   }
 
   resume(name: string, ...more: string[]): Promise<Finished> {
@@ -55,6 +61,24 @@ export class TinyRuns {
 
   path(name: string, ...parts: string[]): string {
     return this.place.path('runs', name, ...parts);
+  }
+
+  /** What is in summary.json of a finished run. */
+  summary(name: string): Summary {
+    return JSON.parse(readFileSync(this.path(name, 'summary.json'), 'utf8')) as Summary;
+  }
+
+  /** The largest difference between any two parameters of the same name of the models of two finished runs. */
+  largestDifference(name: string, other: string): number {
+    const [first, second] = [name, other].map((each) => openSafetensors(this.path(each, 'model', 'model.safetensors')));
+    let largest = 0;
+    for (const [parameter, stored] of first!.tensors) {
+      const [a, b] = [stored.read().data, second!.tensors.get(parameter)!.read().data];
+      a.forEach((value, index) => (largest = Math.max(largest, Math.abs(value - (b[index] as number)))));
+    }
+    first!.close();
+    second!.close();
+    return largest;
   }
 
   /** The newest first. */
