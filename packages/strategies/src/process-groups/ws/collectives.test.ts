@@ -63,7 +63,7 @@ describe.each([1, 2, 3, 4])('%i ranks', (worldSize) => {
   let ranks: Transport[];
   const world = Array.from({ length: worldSize }, (_, rank) => rank);
   const all = (make: (rank: number) => Parameters<Transport['execute']>[0]) =>
-    Promise.all(ranks.map((transport, rank) => transport.execute(make(rank))));
+    Promise.all(ranks.map(async (transport, rank) => transport.execute(make(rank))));
   /** Unequal, one of them empty. */
   const counts = (length: number): number[] => world.map((rank) => (rank === 1 ? 0 : length + rank));
   const total = (parts: readonly number[]) => parts.reduce((a, b) => a + b, 0);
@@ -231,11 +231,11 @@ describe.each([1, 2, 3, 4])('%i ranks', (worldSize) => {
     const whole = world.map((rank) => given('float32', rank, 30_000));
     const part = world.map((rank) => given('float32', rank, 30_000));
     await Promise.all([
-      ...ranks.map((transport, rank) => transport.execute(sumOf(whole[rank]!))),
-      ...groups.map((group, rank) => group?.execute(sumOf(part[rank]!))),
+      ...ranks.map(async (transport, rank) => transport.execute(sumOf(whole[rank]!))),
+      ...groups.map(async (group, rank) => group?.execute(sumOf(part[rank]!))),
     ]);
     expect(whole[0]![1]).toBe(reduce.sum(world.map((rank) => value(rank, 1))));
     expect(part[0]![1]).toBe(reduce.sum(members.map((rank) => value(rank, 1))));
-    await Promise.all(groups.map((group) => group?.close()));
+    await Promise.all(groups.map(async (group) => group?.close()));
   });
 });

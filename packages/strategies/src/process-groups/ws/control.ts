@@ -22,7 +22,7 @@ const controlSchema = z.discriminatedUnion('type', [
     addresses: z.array(z.strictObject({ host: z.string().max(256), port: z.int().min(0).max(65_535) })).max(65_536),
   }),
   z.strictObject({ type: z.literal('where'), group: z.int(), id: z.int() }),
-  z.strictObject({ type: z.literal('here'), group: z.int(), id: z.int(), calls: z.int(), doing: text }),
+  z.strictObject({ type: z.literal('here'), group: z.int(), id: z.int(), calls: z.int() }),
 ]);
 
 export type ControlMessage = z.infer<typeof controlSchema>;

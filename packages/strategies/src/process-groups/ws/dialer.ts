@@ -153,7 +153,7 @@ function upgrade(
         onOpen({ socket, stream, hello });
         resolve();
       } catch (error) {
-        reject(error);
+        reject(error instanceof Error ? error : new Error(String(error)));
       }
     });
   });

@@ -155,6 +155,10 @@ export class Link {
     return this.#when(() => this.eagerSent - this.#eagerTakenByPeer < MAX_EAGER_MESSAGES);
   }
 
+  askForAcknowledgement(): void {
+    if (this.#kept.length > 0) this.#sendAcknowledgement(true);
+  }
+
   /** Resolves when no memory of the caller's is needed any more. */
   released(): Promise<void> | undefined {
     const last = this.#lastByReference;

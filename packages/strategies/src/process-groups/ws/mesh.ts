@@ -100,7 +100,8 @@ export class Mesh {
   /** Says goodbye once everything has arrived. */
   async close(): Promise<void> {
     if (this.isClosed) return;
-    const links = [...this.links.values()];
+    // Those that never came cannot be waited for.
+    const links = [...this.links.values()].filter(({ peerInstance }) => peerInstance !== null);
     if (this.error === null) {
       for (const { peer } of links) this.tell(peer, { type: 'goodbye' });
       await this.#until(() => links.every((link) => link.isFlushed || link.hasLeft), this.request.rankTimeoutMs);
@@ -121,7 +122,7 @@ export class Mesh {
   async #until(isDone: () => boolean, timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     for (let pauseMs = 1; !isDone() && performance.now() < deadline; pauseMs = Math.min(2 * pauseMs, 50)) {
-      for (const link of this.links.values()) void link.released();
+      for (const link of this.links.values()) link.askForAcknowledgement();
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
@@ -175,7 +176,7 @@ export class Mesh {
       const member = this.#members.get(message.group);
       if (member !== undefined) member.onControl(peer, message);
       else if (message.type === 'where')
-        this.tell(peer, { type: 'here', group: message.group, id: message.id, calls: 0, doing: '' });
+        this.tell(peer, { type: 'here', group: message.group, id: message.id, calls: 0 });
     }
   }
 }

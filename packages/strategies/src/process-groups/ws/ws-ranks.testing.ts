@@ -74,7 +74,7 @@ export function sumOf(data: CollectiveArray): CollectiveCall {
 }
 
 /** What became of the calls of all ranks: messages of errors, or null. */
-export async function outcomes(calls: readonly (Promise<unknown> | unknown)[]): Promise<(Error | null)[]> {
+export async function outcomes(calls: readonly unknown[]): Promise<(Error | null)[]> {
   const settled = await Promise.allSettled(calls);
   return settled.map((result) => (result.status === 'rejected' ? (result.reason as Error) : null));
 }
