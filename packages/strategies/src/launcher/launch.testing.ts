@@ -41,11 +41,12 @@ export class LauncherProcess {
   readonly ended: Promise<number | NodeJS.Signals | null>;
   output = '';
 
-  constructor(options: LaunchOptions) {
+  /** @param folder for temporary files */
+  constructor(options: LaunchOptions, folder: string) {
     const module = new URL('./launch-ranks.ts', import.meta.url).href;
     const code = `const { launchRanks } = await import('${module}'); process.exit(await launchRanks(${JSON.stringify(options)}));`;
-    const [program, ...parameters] = [...SOURCES, '--input-type=module', '-e', code] as [string, ...string[]];
-    this.child = spawn(program, parameters, {
+    this.child = spawn(process.execPath, [...SOURCES.slice(1), '--input-type=module', '-e', code], {
+      env: { ...process.env, TMPDIR: folder },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
       cwd: fileURLToPath(new URL('.', import.meta.url)),

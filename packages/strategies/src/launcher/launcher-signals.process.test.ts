@@ -1,18 +1,26 @@
 /** What happens to the ranks when something happens to their launcher. */
-import { readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { afterEach, expect, it } from 'vitest';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { allEnded, isRunning, LauncherProcess, rankRunning, watchingRank } from './launch.testing.ts';
 import type { LaunchOptions } from './launch-options.ts';
 
 const cleanUp: (() => void)[] = [];
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-launcher-'));
+});
 
 afterEach(() => {
   for (const action of cleanUp.splice(0)) action();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 function start(command: readonly string[], options: Partial<LaunchOptions> = {}): LauncherProcess {
-  const launcher = new LauncherProcess({ command, devices: 2, ...options });
+  const launcher = new LauncherProcess({ command, devices: 2, ...options }, folder);
   cleanUp.push(() => launcher.child.kill('SIGKILL'));
   return launcher;
 }
@@ -65,34 +73,31 @@ it('kills at the second SIGINT', async () => {
   expect(pids.filter(isRunning)).toEqual([]);
 });
 
-it.each([
-  ['idle', 'setInterval(() => {}, 1000);'],
-  ['blocked in Atomics.wait', 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);'],
-  ['computing', 'for (;;);'],
-  [
-    'deaf to signals',
-    `for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => {}); setInterval(() => {}, 1000);`,
-  ],
-])('leaves no rank behind when it is killed: %s', async (_state, code) => {
-  const before = launchFolders();
-  const launcher = start(watchingRank(`say('pid ' + process.pid); ${code}`));
-  const pids = mine(await launcher.pids(2));
+it('leaves no rank behind when it is killed: idle, blocked, computing or deaf to signals', async () => {
+  const launcher = start(
+    watchingRank(`
+      say('pid ' + process.pid);
+      switch (process.env.RANK) {
+        case '0': setInterval(() => {}, 1000); break;
+        case '1': Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); break;
+        case '2': for (;;);
+        default:
+          for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => {});
+          setInterval(() => {}, 1000);
+      }`),
+    { devices: 4 },
+  );
+  const pids = mine(await launcher.pids(4));
+  expect(launchFolders()).toHaveLength(1);
   launcher.child.kill('SIGKILL');
   await allEnded(pids);
-  expect(launchFolders().filter((folder) => !before.includes(folder))).toEqual([]);
+  expect(launchFolders()).toEqual([]);
 });
 
-it('ends a rank that first watches when its launcher is gone already', async () => {
-  const launcher = start(watchingRank(''), { devices: 1 });
-  await launcher.ended;
-  const late = start(
-    [
-      ...['env', 'TENSORLOOM_LAUNCHER_SOCKET=/tmp/tensorloom-launch-gone/launcher'],
-      ...watchingRank('setInterval(() => {}, 1000);'),
-    ],
-    { devices: 1 },
-  );
-  expect(await late.ended).toBe(128 + 9);
+it('ends a rank that first watches when its launcher is gone already', () => {
+  const [program, ...parameters] = watchingRank('setInterval(() => {}, 1000);') as [string, ...string[]];
+  const env = { ...process.env, TENSORLOOM_LAUNCHER_SOCKET: path.join(folder, 'gone', 'launcher') };
+  expect(spawnSync(program, parameters, { env, timeout: 100_000, killSignal: 'SIGTERM' }).signal).toBe('SIGKILL');
 });
 
 it('lets a rank that watches end by itself', async () => {
@@ -102,5 +107,5 @@ it('lets a rank that watches end by itself', async () => {
 });
 
 function launchFolders(): string[] {
-  return readdirSync(tmpdir()).filter((name) => name.startsWith('tensorloom-launch-'));
+  return readdirSync(folder).filter((name) => name.startsWith('tensorloom-launch-'));
 }

@@ -119,7 +119,7 @@ type Functions = Readonly<Record<FunctionName, NativeFunction>>;
 
 async function importKoffi(): Promise<Koffi> {
   try {
-    return (await import('koffi')).default as unknown as Koffi;
+    return (await import('koffi')).default;
   } catch (error) {
     throw new TensorloomError(
       'UNSUPPORTED',
