@@ -11,11 +11,14 @@ export type JsonObject = { [key: string]: Json };
 export interface StateDict {
   readonly tensors: Readonly<Record<string, Tensor>>;
   readonly values: JsonObject;
-  /** Names of those `tensors` that are this rank's rows only: all ranks' pieces, in the order of ranks, joined along the first axis are the whole. A rank without the name has no rows. */
+  /**
+   * Names of those `tensors` that are this rank's rows only: all ranks' pieces, in the order of ranks, joined along the first axis are
+   * the whole. A rank without the name has no rows.
+   */
   readonly shards?: ReadonlySet<string>;
   /**
-   * `shared` (default): what is no shard is the same on all ranks, and rank zero's is stored. `rank`: tensors and values are each
-   * rank's own (random generators, open windows) and all are stored.
+   * `shared` (default): what is no shard is the same on all ranks, and rank zero's is stored (the others may leave tensors out).
+   * `rank`: tensors and values are each rank's own (random generators, open windows) and all are stored.
    */
   readonly scope?: 'shared' | 'rank';
 }

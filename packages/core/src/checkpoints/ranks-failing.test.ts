@@ -77,21 +77,27 @@ describe('saving that fails on one rank', () => {
     const cases: [(rank: number) => CheckpointContent, RegExp][] = [
       [
         piece((rank) => table(rank === 2 ? [2, 4] : [2, 3])),
-        /'table' of 'state', but for its rows, differ: rank 0 has .*\[3\].*rank 2 has .*\[4\]/,
+        /'table' of 'state', but for its rows, is .*\[3\].* on rank 0 and .*\[4\].* on rank 2/,
       ],
       [
         piece((rank) => (rank === 1 ? { ...table([2]), tensors: { table: tf.zeros([2], 'int32') } } : table([2]))),
-        /rank 0 has \["float32",\[\]\], rank 1 has \["int32",\[\]\]/,
+        /is \["float32",\[\]\] on rank 0 and \["int32",\[\]\] on rank 1/,
       ],
       [
-        piece((rank) => (rank === 1 ? { tensors: {}, values: {} } : model())),
-        /no shards differ: rank 0 has .*weight.*rank 1 has \{\}/,
+        piece((rank) => (rank === 0 ? { tensors: {}, values: {} } : model())),
+        /'weight' of 'state', no shard, is null on rank 0 and .*\[2\].* on rank 1/,
       ],
-      [piece((rank) => (rank === 1 ? { ...model(), scope: 'rank' } : model())), /the scope of 'state' differ/],
-      [piece((rank) => (rank === 1 ? { ...table([2]), shards: new Set() } : table([2]))), /no shards differ/],
+      [
+        piece((rank) => (rank === 1 ? { ...model(), scope: 'rank' } : model())),
+        /the scope of 'state' is "shared" on rank 0 and "rank" on rank 1/,
+      ],
+      [
+        piece((rank) => (rank === 0 ? { ...table([2]), shards: new Set() } : table([2]))),
+        /'table' of 'state' is "a whole" on rank 0 and "a shard" on rank 1/,
+      ],
       [
         (rank) => ({ values: {}, statefuls: rank === 2 ? { other: model() } : { state: model() } }),
-        /the keys differ: rank 0 has state, rank 2 has other/,
+        /the list of keys is state on rank 0 and other on rank 2/,
       ],
     ];
     for (const [change, message] of cases)

@@ -107,6 +107,16 @@ describe('a checkpoint of several ranks', () => {
     });
   });
 
+  it('needs what is shared of rank zero only', async () => {
+    await allInWorld(2, (group) => {
+      const state: StateDict =
+        group.rank === 0 ? { tensors: { scale: tf.scalar(7) }, values: { a: 1 } } : { tensors: {}, values: {} };
+      return io.saveCheckpoint(path, { statefuls: { state }, values: {} }, group);
+    });
+    const { tensors, values } = (await io.openCheckpoint(path)).statefuls.get('state')!;
+    expect([tensors.get('scale')!.read().data[0], values]).toEqual([7, { a: 1 }]);
+  });
+
   it('takes a rank that has no such tensor for one without rows of it', async () => {
     await allInWorld(3, (group) => {
       const tensors = group.rank === 2 ? {} : { bias: tf.fill([1], group.rank) };

@@ -104,7 +104,7 @@ export function merge(
   const [first, ...others] = byRank as [(typeof byRank)[number], ...(typeof byRank)[number][]];
   const files: Record<string, FileRecord> = {};
   const statefuls: Record<string, StatefulRecord> = {};
-  others.forEach((pieces, index) => same('the keys', Object.keys(first), Object.keys(pieces), index + 1));
+  others.forEach((pieces, index) => same('the list of keys', Object.keys(first), Object.keys(pieces), index + 1));
   for (const key of Object.keys(first)) {
     const pieces = byRank.map((rank) => rank[key] as WrittenPiece);
     statefuls[key] = mergePieces(key, pieces);
@@ -123,8 +123,11 @@ function mergePieces(key: string, pieces: readonly WrittenPiece[]): StatefulReco
   const shards = new Map<string, { readonly rank: number; readonly form: TensorForm }>();
   pieces.forEach((piece, rank) => {
     same(`the scope of '${key}'`, first.scope, piece.scope, rank);
-    same(`the tensors of '${key}' that are no shards`, first.shared, piece.shared, rank);
+    // A rank may leave to rank zero what is stored but once; what rank zero has not would be lost.
+    for (const [name, form] of Object.entries(piece.shared))
+      same(`'${name}' of '${key}', no shard,`, formIn(first, name), form, rank);
     for (const [name, form] of Object.entries(piece.shards)) {
+      if (formIn(first, name) !== null) same(`'${name}' of '${key}'`, 'a whole', 'a shard', rank);
       const known = shards.get(name);
       const { dtype, shape } = known?.form ?? form;
       same(
@@ -149,12 +152,16 @@ function mergePieces(key: string, pieces: readonly WrittenPiece[]): StatefulReco
   };
 }
 
+function formIn(piece: WrittenPiece, name: string): TensorForm | null {
+  return Object.hasOwn(piece.shared, name) ? (piece.shared[name] as TensorForm) : null;
+}
+
 function same(what: string, one: unknown, other: unknown, rank: number, oneRank = 0): void {
   const [a, b] = [ordered(one), ordered(other)];
   if (a !== b)
     throw new TensorloomError(
       'MISUSE',
-      `A checkpoint of several ranks needs pieces that belong together, but ${what} differ: rank ${oneRank} has ${shortened(a)}, rank ${rank} has ${shortened(b)}.`,
+      `A checkpoint of several ranks needs pieces that belong together, but ${what} is ${shortened(a)} on rank ${oneRank} and ${shortened(b)} on rank ${rank}.`,
     );
 }
 
