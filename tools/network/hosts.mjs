@@ -2,7 +2,10 @@
  * "Hosts" on one machine: network namespaces on one bridge, with links of a given rate and delay that can be cut (`ip netns`, `tc`).
  * Needs root and iproute2.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 
 const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
 const quietly = (run) => {
@@ -21,6 +24,70 @@ export function hostsUnavailable() {
   if (status !== 0) return `network namespaces cannot be made here (${stderr.trim()}); it takes root`;
   quietly(() => ip('netns', 'del', 'tlprobe'));
   return null;
+}
+
+/** Whether this kernel can delay packets by itself. */
+function hasNetem() {
+  const name = 'tlprobe';
+  quietly(() => ip('netns', 'add', name));
+  const { status } = spawnSync('ip', [
+    'netns',
+    'exec',
+    name,
+    'tc',
+    'qdisc',
+    'add',
+    'dev',
+    'lo',
+    'root',
+    'netem',
+    'delay',
+    '1ms',
+  ]);
+  quietly(() => ip('netns', 'del', name));
+  return status === 0;
+}
+
+/**
+ * Hosts whose links have a rate and a delay: by netem, or, where the kernel has none, by a program of ours (`delayed-links.c`, which
+ * needs gcc and /dev/net/tun). Call `close` at the end.
+ * @param {number} count
+ * @param {{ prefix: string, megabits: number, delayMs: number }} options each host delays what it sends
+ * @returns {Promise<{ hosts: { name: string, address: string }[], how: string, close: () => void }>}
+ */
+export async function makeShapedHosts(count, { prefix, megabits, delayMs }) {
+  if (hasNetem()) {
+    const hosts = makeHosts(count, { prefix, rate: `${megabits}mbit`, delayMs });
+    return { hosts, how: 'netem', close: () => removeHosts(count, prefix) };
+  }
+  removeHosts(count, prefix);
+  const folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-links-'));
+  const binary = path.join(folder, 'delayed_links');
+  execFileSync('gcc', ['-O2', '-pthread', '-o', binary, path.join(import.meta.dirname, 'delayed-links.c')]);
+  const subnet = '10.231.79';
+  const hosts = Array.from({ length: count }, (_, index) => ({
+    name: `${prefix}${index}`,
+    address: `${subnet}.${index + 1}`,
+  }));
+  for (const { name } of hosts) ip('netns', 'add', name);
+  const queueBytes = Math.max(1_000_000, 4 * megabits * 125 * delayMs);
+  const names = hosts.map(({ name }) => name);
+  const numbers = [megabits * 1e6, delayMs * 1000, queueBytes].map(String);
+  const links = spawn(binary, [...numbers, subnet, ...names], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const close = () => {
+    links.kill('SIGKILL');
+    removeHosts(count, prefix);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const isReady = await new Promise((resolve) => {
+    links.stdout.once('data', () => resolve(true));
+    links.once('exit', () => resolve(false));
+  });
+  if (!isReady) {
+    close();
+    throw new Error('The links between hosts could not be made.');
+  }
+  return { hosts, how: 'delayed-links', close };
 }
 
 /**

@@ -1,11 +1,11 @@
 /**
  * `nx run cli:bench -- network`: ring all-reduce over ws among hosts that are network namespaces, joined by links of a given rate and
- * delay (`ip netns`, `tc`). Needs root and iproute2; removes the namespaces at the end.
+ * delay. Needs root and iproute2; removes the namespaces at the end.
  */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { hostsUnavailable, makeHosts, removeHosts } from '../../network/hosts.mjs';
+import { hostsUnavailable, makeShapedHosts } from '../../network/hosts.mjs';
 import { rankEnvironments, runRanks } from './rank-job.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -15,7 +15,7 @@ export async function benchNetwork(args) {
     args,
     options: {
       hosts: { type: 'string', default: '4' },
-      rate: { type: 'string', default: '1gbit' },
+      megabits: { type: 'string', default: '1000' },
       'delay-ms': { type: 'string', default: '5' },
       bytes: { type: 'string', default: '50000000' },
       repeats: { type: 'string', default: '5' },
@@ -25,8 +25,9 @@ export async function benchNetwork(args) {
   const prefix = 'tlbench';
   const reason = hostsUnavailable();
   if (reason !== null) throw new Error(`The bench of networks cannot run: ${reason}.`);
+  const megabits = Number(values.megabits);
+  const { hosts, how, close } = await makeShapedHosts(count, { prefix, megabits, delayMs: Number(values['delay-ms']) });
   try {
-    const hosts = makeHosts(count, { rate: values.rate, delayMs: Number(values['delay-ms']), prefix });
     const script = ['--conditions=@tensorloom/source', '--import', 'tsx', path.join(here, 'loom-collectives.ts')];
     const numbers = [values.bytes, values.repeats, '1024', '2'];
     const environments = (await rankEnvironments(count)).map((env, rank) => ({
@@ -46,18 +47,17 @@ export async function benchNetwork(args) {
       environments,
     );
     const moved = Number(values.bytes) * 2 * ((count - 1) / count);
-    const rate = Number.parseFloat(values.rate) * (values.rate.endsWith('gbit') ? 1e9 : 1e6);
     console.table([
       {
         hosts: count,
-        link: `${values.rate}, ${values['delay-ms']} ms`,
+        link: `${megabits} Mbit/s, ${values['delay-ms']} ms (${how})`,
         'all-reduce, s': largeSeconds.toFixed(3),
         'Mbit/s per host': ((moved * 8) / largeSeconds / 1e6).toFixed(0),
-        'of the link': ((moved * 8) / largeSeconds / rate).toFixed(3),
+        'of the link': ((moved * 8) / largeSeconds / 1e6 / megabits).toFixed(3),
         'small, ms': (smallSeconds * 1e3).toFixed(2),
       },
     ]);
   } finally {
-    removeHosts(count, prefix);
+    close();
   }
 }
