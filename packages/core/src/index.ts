@@ -8,7 +8,7 @@ export { Module, snakeCase } from './modules/module.ts';
 export { Parameter, type Gradient } from './modules/parameter.ts';
 export type { ShardedValue, ShardPlacement } from './modules/sharded-value.ts';
 export { hookForward, type ForwardHooks } from './modules/hook-forward.ts';
-export { RowSparse } from './autograd/row-sparse.ts';
+export { mergeSorted, RowSparse } from './autograd/row-sparse.ts';
 export { accumulateGradient } from './autograd/accumulate.ts';
 export { backward, type BackwardOptions, type LossOutput } from './autograd/backward.ts';
 export { fusedOp, hasKernel, tensorOf, type FusedOpDefinition, type TensorOrParameter } from './ops/fused-op.ts';

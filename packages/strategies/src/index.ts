@@ -1,6 +1,7 @@
 /** The public surface of @tensorloom/strategies. Importing it registers the strategies. */
 export { AccumulateStrategy, DEFAULT_ACCUMULATE, type AccumulateOptions } from './accumulate.ts';
 export { DdpStrategy, type DdpOptions } from './ddp/ddp-strategy.ts';
+export { Zero1Strategy, Zero2Strategy, type Zero1Options, type Zero2Options } from './zero/zero-strategy.ts';
 export { FsdpStrategy, type FsdpOptions } from './fsdp/fsdp-strategy.ts';
 export type { UnitPredicate } from './fsdp/units.ts';
 

@@ -114,6 +114,7 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
         const state = this.#stateOf(parameter);
         const step = ++state.steps;
         if (grad instanceof RowSparse && state.canUpdateRows) {
+          state.lastRows = grad.indices;
           this.updateRows({ parameter, gradient: grad, state, step }, group);
           continue;
         }
@@ -122,6 +123,16 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
         this.updateDense({ parameter, gradient, state, step }, group);
         if (gradient !== grad) gradient.dispose();
       }
+  }
+
+  /** Rows of a table that the last step may have changed, in no order; null if it may have been any. */
+  movedRows(parameter: Parameter): Int32Array | null {
+    const group = this.groups.find(({ parameters }) => parameters.includes(parameter));
+    const state = this.#states.get(parameter);
+    if (state === undefined || group === undefined) return new Int32Array(0);
+    // Decay moves every row, momentum every row that has ever had a gradient.
+    if (group.weightDecay !== 0 || !state.canUpdateRows) return null;
+    return this.momentNames.length === 0 ? state.lastRows : state.rows.visited;
   }
 
   zeroGrad(): void {

@@ -5,6 +5,8 @@ import { RowMoments } from './row-moments.ts';
 
 export class ParameterState {
   steps = 0;
+  /** Rows of the last row-sparse gradient. */
+  lastRows: Int32Array = new Int32Array(0);
   #dense: Tensor[] | null = null;
   #rows: RowMoments | null = null;
 

@@ -40,6 +40,11 @@ export class RowMoments {
     }
   }
 
+  /** Rows that have moments; valid until the next visit. */
+  get visited(): Int32Array {
+    return this.rows.subarray(0, this.count);
+  }
+
   visitAll(): void {
     if (this.count < this.numRows) this.visit(Int32Array.from({ length: this.numRows }, (_, row) => row));
     else this.#dropSnapshot();

@@ -32,7 +32,7 @@ export function storeGradients(
   for (const [name, parameter] of parameters) {
     store(name, parameter);
     const shard = shardOf?.(parameter);
-    if (shard == null || shard.parameter === parameter || shard.parameter.grad === null) continue;
+    if (!shard || shard.parameter === parameter || shard.parameter.grad === null) continue;
     store(name + shardSuffix, shard.parameter);
     firstRows[name] = shard.firstRow;
   }
@@ -132,11 +132,9 @@ function sameShard(
   shardOf: Reduction['shardOf'],
 ): Parameter {
   const shard = shardOf?.(parameter);
-  const fits =
-    shard != null &&
-    shard.firstRow === firstRow &&
-    (indices !== undefined || (shard.parameter.shape[0] ?? 1) === (stored.shape[0] ?? 1));
-  return fits ? shard.parameter : parameter;
+  if (!shard || shard.firstRow !== firstRow) return parameter;
+  const isSame = indices !== undefined || (shard.parameter.shape[0] ?? 1) === (stored.shape[0] ?? 1);
+  return isSame ? shard.parameter : parameter;
 }
 
 /** @param firstRow of a shard; null for what is of the whole parameter */
@@ -175,7 +173,7 @@ function gradientMaker(
     }
     if (target === parameter && isShard) {
       const whole = new Float32Array(parameter.size);
-      whole.set(data as Float32Array, firstRow * (parameter.size / (parameter.shape[0] ?? 1)));
+      whole.set(data, firstRow * (parameter.size / (parameter.shape[0] ?? 1)));
       return tf.tensor(whole, [...parameter.shape], 'float32');
     }
     return tf.tensor(data, [...stored.shape], 'float32');

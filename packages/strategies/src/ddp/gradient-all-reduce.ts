@@ -1,10 +1,11 @@
 /** Gradients of a module summed over all ranks: in buckets during backward, tables by their rows after it. */
-import { bytesPerElement, RowSparse, type Parameter, type ProcessGroup } from '@tensorloom/core';
+import { bytesPerElement, type Parameter, type ProcessGroup } from '@tensorloom/core';
 import { allocateBucket, type Bucket } from '../gradient-exchange/bucket.ts';
 import { BucketLayout } from '../gradient-exchange/bucket-layout.ts';
 import { setDenseGradient } from '../gradient-exchange/gradient-values.ts';
 import { planBuckets } from '../gradient-exchange/plan-buckets.ts';
 import { sumTables } from '../gradient-exchange/row-sums.ts';
+import { findTables } from '../gradient-exchange/table-names.ts';
 import { elementTypeFor, type Compression } from '../gradient-exchange/wire-format.ts';
 
 export interface GradientAllReduceOptions {
@@ -75,7 +76,7 @@ export class GradientAllReduce {
    * @param factor as `ready`'s
    */
   async finish(parameters: ReadonlySet<Parameter>, factor: number): Promise<void> {
-    if (this.tableNames === null) await this.#findTables();
+    this.tableNames ??= findTables(this.#group, this.#parameters);
     this.launchRest(factor);
     const { buckets, tables } = this.#planned();
     for (const { work } of buckets) await work;
@@ -91,12 +92,6 @@ export class GradientAllReduce {
     const { buckets } = this.#planned();
     for (let bucket = buckets[this.#launched]; bucket?.isFull; bucket = buckets[++this.#launched])
       bucket.work = this.#group.allReduce(bucket.buffer, 'sum');
-  }
-
-  async #findTables(): Promise<void> {
-    const seen = Int32Array.from(this.#parameters, ({ grad, onHost }) => (onHost || grad instanceof RowSparse ? 1 : 0));
-    await this.#group.allReduce(seen, 'max');
-    this.tableNames = this.#parameters.flatMap(({ name }, i) => (seen[i] === 1 ? [name] : []));
   }
 
   /** The plan for the parameters that are trainable now. */

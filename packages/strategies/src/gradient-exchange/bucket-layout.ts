@@ -72,4 +72,20 @@ export class BucketLayout {
     const flag = decode(data, (this.#flags[section] as number) + index - start, 1)[0] as number;
     return flag > 0 ? decode(data, offset - start, length, factor) : null;
   }
+
+  /** Puts a rank's own rows of parameter `index` into its section alone. */
+  putSection(own: Float32Array, section: number, index: number, rows: Float32Array): void {
+    const pieces = this.#pieces[section] as readonly Piece[];
+    own.set(rows, (pieces[index] as Piece).offset - (pieces[0] as Piece).offset);
+  }
+
+  /** The whole of parameter `index` from all sections. */
+  whole(buffer: Float32Array, index: number): Float32Array<ArrayBuffer> {
+    const values = new Float32Array((this.parameters[index] as Parameter).size);
+    for (const pieces of this.#pieces) {
+      const { offset, from, length } = pieces[index] as Piece;
+      values.set(buffer.subarray(offset, offset + length), from);
+    }
+    return values;
+  }
 }

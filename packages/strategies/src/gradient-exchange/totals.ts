@@ -14,3 +14,13 @@ export async function anyRank(group: ProcessGroup, own: boolean): Promise<boolea
   await group.allReduce(flag, 'max');
   return flag[0] === 1;
 }
+
+/** The p-norm of vectors of which each rank has a part, from the parts' p-norms; infinite if any of these is not finite. */
+export async function globalNorm(group: ProcessGroup, own: number, normType: number): Promise<number> {
+  // Not every implementation's maximum of a number and NaN is NaN.
+  const part = Number.isFinite(own) ? own : Infinity;
+  const parts = Float64Array.of(normType === Infinity ? part : part ** normType);
+  await group.allReduce(parts, normType === Infinity ? 'max' : 'sum');
+  const total = parts[0] as number;
+  return normType === Infinity ? total : total ** (1 / normType);
+}

@@ -19,8 +19,8 @@ export function encode(target: CollectiveArray, offset: number, source: Float32A
     if (factor !== 1) for (let i = offset; i < offset + source.length; i++) target[i] = target[i]! * factor;
     return;
   }
-  const { encode: toHalf } = halves[halfTypeOf(target)];
-  for (let i = 0; i < source.length; i++) target[offset + i] = toHalf(source[i]! * factor);
+  const half = halves[halfTypeOf(target)];
+  for (let i = 0; i < source.length; i++) target[offset + i] = half.encode(source[i]! * factor);
 }
 
 /** A copy of `length` numbers from `offset` on, `× factor`, as float32. */

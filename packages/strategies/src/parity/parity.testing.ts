@@ -31,8 +31,10 @@ export interface ParityInput {
   readonly tied?: boolean;
   /** The module is another one on each rank until it is set up. */
   readonly seedByRank?: boolean;
-  /** Save after this many micro-batches of this rank, and go on with all made anew. */
-  readonly interruptAfter?: number;
+  /** Save after this many micro-batches of all ranks, and end. */
+  readonly stop?: { readonly after: number; readonly folder: string };
+  /** Load, and go on after this many micro-batches of all ranks. */
+  readonly resume?: { readonly after: number; readonly folder: string };
   /** The loss of this step's last micro-batch is NaN on the last rank. */
   readonly spoilStep?: number;
   /** The window is flushed after half of this step's micro-batches, and once more at its end. */
@@ -88,38 +90,37 @@ export const scenario: Scenario<readonly ParityInput[], ParityResult[]> = async 
 
 /** One run of one rank. */
 export async function runParity(group: ProcessGroup, input: ParityInput): Promise<ParityResult> {
-  let run = await start(group, input);
+  const { microBatches, steps, stop, resume } = input;
+  const { fabric, module, model, optimizer } = await start(group, input);
+  if (resume !== undefined) await fabric.load(resume.folder, { model, optimizer });
   const norms: number[] = [];
   const stepped: boolean[] = [];
   const tensors: number[] = [];
   let before: HeldBytes | undefined;
-  let done = 0;
-  for (let step = 0; step < input.steps; step++) {
-    const own = Array.from({ length: input.microBatches }, (_, i) => i).filter(
-      (i) => i % group.worldSize === group.rank,
-    );
-    for (const [i, microBatch] of own.entries()) {
-      const spoiled = input.spoilStep === step && microBatch === input.microBatches - 1;
-      await run.fabric.backward(run.model, () => {
-        const output = run.model.forward(parityBatch(step, microBatch));
-        return spoiled ? { ...output, loss: tf.mul(output.loss, NaN) as tf.Scalar } : output;
-      });
-      if (++done === input.interruptAfter) run = await interrupted(run, group, input);
-      before = run.fabric.strategy.heldBytes?.();
-      const flush = input.flushStep === step && i + 1 === own.length / 2;
-      const took = await run.fabric.step(run.optimizer, { ...input.clip, ...(flush && { flush }) });
-      const { lastStep } = run.fabric;
-      if (lastStep?.closed !== true) continue;
-      stepped.push(took);
-      norms.push(lastStep.gradientNorm ?? NaN);
-      tensors.push(tf.memory().numTensors);
-    }
+  const end = stop?.after ?? steps * microBatches;
+  for (let done = (resume?.after ?? 0) + group.rank; done < end; done += group.worldSize) {
+    const [step, microBatch] = [Math.floor(done / microBatches), done % microBatches];
+    await fabric.backward(model, () => {
+      const output = model.forward(parityBatch(step, microBatch));
+      const spoiled = input.spoilStep === step && microBatch === microBatches - 1;
+      return spoiled ? { ...output, loss: tf.mul(output.loss, NaN) as tf.Scalar } : output;
+    });
+    before = fabric.strategy.heldBytes?.();
+    const half = Math.floor(microBatch / group.worldSize) + 1 === microBatches / group.worldSize / 2;
+    const flush = input.flushStep === step && half;
+    const took = await fabric.step(optimizer, { ...input.clip, ...(flush && { flush }) });
+    const { lastStep } = fabric;
+    if (lastStep?.closed !== true) continue;
+    stepped.push(took);
+    norms.push(lastStep.gradientNorm ?? NaN);
+    tensors.push(tf.memory().numTensors);
   }
-  const after = run.fabric.strategy.heldBytes?.();
-  const parameters = await wholeParameters(run.fabric, run.module);
+  const after = fabric.strategy.heldBytes?.();
+  if (stop !== undefined) await fabric.save(stop.folder, { model, optimizer });
+  const parameters = await wholeParameters(fabric, module);
   const digest = createHash('sha256').update(new Uint8Array(parameters.buffer)).digest('hex');
-  run.optimizer.dispose();
-  run.module.dispose();
+  optimizer.dispose();
+  module.dispose();
   return { parameters, digest, norms, stepped, before, after, tensors };
 }
 
@@ -133,10 +134,4 @@ async function wholeParameters(fabric: Fabric, module: Module): Promise<Float32A
     Promise.resolve(read([...state.tensors.values()].map((stored) => stored.read().data as Float32Array))),
   );
   return Float32Array.from(await fabric.broadcast([...(whole ?? [])]));
-}
-
-/** Kill and resume by way of a checkpoint on disk. */
-async function interrupted(run: Awaited<ReturnType<typeof start>>, group: ProcessGroup, input: ParityInput) {
-  await Promise.reject(new Error(`not yet: ${run.fabric.worldSize} ${group.name} ${input.strategy}`));
-  return run;
 }

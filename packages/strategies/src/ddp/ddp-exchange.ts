@@ -1,18 +1,17 @@
 /** How `ddp` finishes a window: all modules' gradients summed, items and skipped steps agreed on. */
 import {
   gradientNorm,
-  type BackwardHooks,
   type Module,
   type Parameter,
   type ProcessGroup,
-  type Reduction,
   type WindowTotals,
   type Work,
 } from '@tensorloom/core';
+import type { GradientExchange, Overlap } from '../gradient-exchange/exchanging-strategy.ts';
 import { agreeOnTotals, anyRank } from '../gradient-exchange/totals.ts';
 import { GradientAllReduce, type GradientAllReduceOptions } from './gradient-all-reduce.ts';
 
-export class DdpReduction implements Reduction {
+export class DdpExchange implements GradientExchange {
   readonly #group: ProcessGroup;
   readonly #options: GradientAllReduceOptions;
   readonly #exchanges = new Map<Module, GradientAllReduce>();
@@ -48,10 +47,10 @@ export class DdpReduction implements Reduction {
     for (const [each, exchange] of this.#exchanges) if (newWindow || each === module) exchange.begin();
   }
 
-  /** For the last backward of a window: gradients start as they become complete. Null if they cannot yet. */
-  overlap(module: Module): { readonly hooks: BackwardHooks; readonly end: () => void } | null {
+  /** In the last backward of a window gradients start as they become complete. Not in the first window, which shows what are tables. */
+  overlap(module: Module, closes: boolean): Overlap | null {
     const exchange = this.#exchanges.get(module);
-    if (exchange === undefined || !exchange.canOverlap) return null;
+    if (!closes || exchange === undefined || !exchange.canOverlap) return null;
     if (this.#options.compression !== 'float16')
       return {
         hooks: { onParameterReady: (parameter) => exchange.ready(parameter, 1) },
@@ -96,12 +95,11 @@ export class DdpReduction implements Reduction {
     for (const exchange of this.#exchanges.values()) exchange.settle();
   }
 
-  /** Names of each module's tables, in the order in which modules were added; null where they are not known yet. */
-  get tableNames(): (readonly string[] | null)[] {
+  get tableNames(): readonly (readonly string[] | null)[] {
     return [...this.#exchanges.values()].map((exchange) => exchange.tableNames);
   }
 
-  set tableNames(names: (readonly string[] | null)[]) {
+  set tableNames(names: readonly (readonly string[] | null)[]) {
     for (const [i, exchange] of [...this.#exchanges.values()].entries()) exchange.tableNames = names[i] ?? null;
   }
 
