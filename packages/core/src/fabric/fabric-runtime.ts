@@ -1,4 +1,5 @@
 /** The ground Fabric stands on: options, launch, and who and where this rank is. */
+import { setTimeout } from 'node:timers/promises';
 import type { Accelerator } from '../accelerators/accelerator.ts';
 import { selectAccelerator, type AcceleratorSelection } from '../accelerators/select.ts';
 import type { LaunchRequest } from '../distributed/launcher.ts';
@@ -10,7 +11,7 @@ import { checkPair, describePairs, storagesOf } from '../precision/select.ts';
 import type { Strategy } from '../strategies/strategy.ts';
 import { connect, type Connections } from './connect.ts';
 import { chooseDevice, isForSeveral } from './devices.ts';
-import { bindToProcess, lastWord, releaseFromProcess } from './group-lifetime.ts';
+import { bindToProcess, isConsequence, lastWord, lingerMs, releaseFromProcess } from './group-lifetime.ts';
 import { meetRanks, startRanks } from './join-ranks.ts';
 import { resolveOptions, type FabricOptions, type ResolvedOptions } from './options.ts';
 import { countOf } from './world.ts';
@@ -76,18 +77,21 @@ export class FabricRuntime {
     try {
       return await fn();
     } catch (error) {
-      this.#abortFor(error);
+      await this.#abortFor(error);
       throw error;
     }
   }
 
-  #abortFor(error: unknown): void {
+  async #abortFor(error: unknown): Promise<void> {
     const group = this.#processGroup;
     if (group === undefined || group.worldSize === 1) return;
     releaseFromProcess(group);
     group.abort(lastWord(group, error));
     // The failure is what is told; an aborted group has nothing to add.
     this.#closing ??= group.close().catch(() => {});
+    // The error may end this process.
+    const lingering = setTimeout(lingerMs(error));
+    await (isConsequence(error) ? lingering : Promise.race([this.#closing, lingering]));
   }
 
   async #start(): Promise<void> {

@@ -1,5 +1,6 @@
 /** What happens to process groups when their process ends: in good order if it comes to its end, with a last word if it fails. */
 import type { ProcessGroup } from '../distributed/process-group.ts';
+import { TensorloomError } from '../errors.ts';
 
 /** Long enough for a thread to send one message. */
 const lastWordMs = 200;
@@ -34,22 +35,35 @@ export function lastWord(group: ProcessGroup, error: unknown): string {
   return `rank ${group.rank} failed: ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`;
 }
 
+/**
+ * How long a rank that has failed lives on: to tell the others, or, where another rank was the cause, to let that one end first, since
+ * launchers take the first that ends for the culprit.
+ */
+export function lingerMs(error: unknown): number {
+  return isConsequence(error) ? 3 * lastWordMs : lastWordMs;
+}
+
+/** Whether the cause lies with another rank, which all ranks know. */
+export function isConsequence(error: unknown): boolean {
+  return error instanceof TensorloomError && (error.code === 'ABORTED' || error.code === 'RANK_LOST');
+}
+
 function abortAll(error: unknown): void {
-  leave((group) => lastWord(group, error));
+  leave(lingerMs(error), (group) => lastWord(group, error));
 }
 
 function abortIfFailed(exitCode: number): void {
-  if (exitCode !== 0) leave((group) => `rank ${group.rank} ended with exit code ${exitCode}`);
+  if (exitCode !== 0) leave(lastWordMs, (group) => `rank ${group.rank} ended with exit code ${exitCode}`);
 }
 
-function leave(reason: (group: ProcessGroup) => string): void {
+function leave(milliseconds: number, reason: (group: ProcessGroup) => string): void {
   if (open.size === 0) return;
   for (const group of open) {
     group.abort(reason(group));
     releaseFromProcess(group);
   }
   // Node ends the process, and with it the threads that send, as soon as this returns.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastWordMs);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
 function closeAll(): void {
