@@ -1,11 +1,41 @@
-/** What must hold for every process group between processes. */
+/** What must hold for every process group: one start of ranks for each group and world size, and everything checked in it. */
+import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
+import { runLocalRanks } from '../testing/local-ranks.testing.ts';
 import { resultsOf, runRankProcesses } from '../testing/rank-processes.testing.ts';
+import { missingFor } from './make-process-group.ts';
 
-describe.each([['shm', 3], ['ws', 3], ['shm+ws', 4], ['mpi', 3]] as const)('%s of %i', (processGroup, worldSize) => {
-  it('gives what plain loops give, for every call and element type', async () => {
-    const url = new URL('../testing/calls.testing.ts', import.meta.url);
-    const run = await runRankProcesses<number>(worldSize, url, { longLength: 100_003 }, { processGroup, timeoutMs: 60_000, ranksPerNode: processGroup === 'shm+ws' ? 2 : worldSize });
+const conformance = new URL('../testing/conformance.testing.ts', import.meta.url);
+/** Float32 arrays of this length cross the edges of chunks. */
+const input = { longLength: 140_003 };
+const hasMpi = (await missingFor('mpi')) === null && spawnSync('mpirun', ['--version']).status === 0;
+if (!hasMpi) console.log("mpirun is not there: the process group 'mpi' is not tested.");
+const shmMissing = await missingFor('shm');
+if (shmMissing !== null) console.log(`The process groups 'shm' and 'shm+ws' are not tested: ${shmMissing}.`);
+
+describe('local', () => {
+  it.each([1, 2, 3, 4])('is a process group, with %i ranks', async (worldSize) => {
+    const checks = await runLocalRanks<number>(worldSize, conformance, input);
+    expect(Math.min(...checks)).toBeGreaterThan(100);
+  });
+});
+
+describe.each([
+  ['shm', [1, 2, 3, 4], shmMissing === null],
+  ['ws', [1, 2, 3, 4], true],
+  ['mpi', [1, 2, 3, 4], hasMpi],
+  // Two ranks on each host, and one on the last of three.
+  ['shm+ws', [2, 3, 4], shmMissing === null],
+] as const)('%s', (processGroup, worldSizes, isThere) => {
+  it.runIf(isThere).each(worldSizes)('is a process group, with %i ranks', async (worldSize) => {
+    const ranksPerNode = processGroup === 'shm+ws' ? 2 : worldSize;
+    const run = await runRankProcesses<number>(worldSize, conformance, input, {
+      processGroup,
+      ranksPerNode,
+      timeoutMs: 120_000,
+      collectiveTimeoutMs: 60_000,
+      rankTimeoutMs: 30_000,
+    });
     expect(Math.min(...resultsOf(run))).toBeGreaterThan(100);
   });
 });

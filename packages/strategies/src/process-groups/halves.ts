@@ -6,13 +6,13 @@ const bits = new Uint32Array(word.buffer);
 export interface HalfFormat {
   /** Exact. */
   readonly table: Float32Array;
-  decode(pattern: number): number;
+  readonly decode: (pattern: number) => number;
   /** Of the float32 nearest to `value`: rounds to nearest, ties to even; NaN stays NaN, too large becomes infinite. */
-  encode(value: number): number;
+  readonly encode: (value: number) => number;
 }
 
 /** 1 sign bit, 5 of exponent, 10 of mantissa (IEEE 754 binary16). */
-function encodeFloat16(value: number): number {
+export function encodeFloat16(value: number): number {
   word[0] = value;
   const x = bits[0]!;
   const sign = (x >>> 16) & 0x8000;
@@ -30,7 +30,7 @@ function encodeFloat16(value: number): number {
 }
 
 /** The upper half of a float32. */
-function encodeBFloat16(value: number): number {
+export function encodeBFloat16(value: number): number {
   word[0] = value;
   const x = bits[0]!;
   if ((x & 0x7fffffff) > 0x7f800000) return (x >>> 16) | 0x40;

@@ -18,6 +18,7 @@ export function packObject(value: unknown): Uint8Array {
 }
 
 /** @throws TensorloomError `BAD_DATA` for bytes that are no message */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows what was sent
 export function unpackObject<T>(bytes: Uint8Array): T {
   try {
     return packr.unpack(bytes) as T;

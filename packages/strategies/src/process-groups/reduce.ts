@@ -1,6 +1,6 @@
 /** Element-wise reductions of arrays in host memory: what every transport adds up with. */
 import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
-import { halves } from './halves.ts';
+import { encodeBFloat16, encodeFloat16, halves } from './halves.ts';
 import { loops, type Loop } from './reduce-loops.ts';
 import { simdReduce, type SimdArray } from './simd/simd-reduce.ts';
 
@@ -26,15 +26,28 @@ export function scaleToMean(target: CollectiveArray, worldSize: number, type: El
   for (let i = 0; i < target.length; i++) target[i] = target[i]! * factor;
 }
 
+/** Adds in float32 and rounds once. */
 function reduceHalves(target: Uint16Array, source: Uint16Array, op: ReduceOp, type: 'float16' | 'bfloat16'): void {
   const { table, encode } = halves[type];
+  if (op === 'sum' || op === 'mean') {
+    // What gradients need: loops of their own, in which nothing varies.
+    if (type === 'float16') sumFloat16(target, source, table);
+    else sumBFloat16(target, source, table);
+    return;
+  }
   const combine = combinations[op];
   for (let i = 0; i < target.length; i++) target[i] = encode(combine(table[target[i]!]!, table[source[i]!]!));
 }
 
-const combinations: Readonly<Record<ReduceOp, (a: number, b: number) => number>> = {
-  sum: (a, b) => a + b,
-  mean: (a, b) => a + b,
+function sumFloat16(target: Uint16Array, source: Uint16Array, table: Float32Array): void {
+  for (let i = 0; i < target.length; i++) target[i] = encodeFloat16(table[target[i]!]! + table[source[i]!]!);
+}
+
+function sumBFloat16(target: Uint16Array, source: Uint16Array, table: Float32Array): void {
+  for (let i = 0; i < target.length; i++) target[i] = encodeBFloat16(table[target[i]!]! + table[source[i]!]!);
+}
+
+const combinations: Readonly<Record<Exclude<ReduceOp, 'sum' | 'mean'>, (a: number, b: number) => number>> = {
   product: (a, b) => a * b,
   max: Math.max,
   min: Math.min,

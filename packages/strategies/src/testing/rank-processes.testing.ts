@@ -89,7 +89,7 @@ export async function runRankProcesses<R>(
     started.forEach((child, rank) => {
       const hear = (data: Buffer): void => {
         const text = data.toString();
-        outputs[rank] += text;
+        outputs[rank] = `${outputs[rank] ?? ''}${text}`;
         for (const line of text.split('\n'))
           if (line.startsWith(NOTE_PREFIX)) options.onNote?.(rank, line.slice(NOTE_PREFIX.length), pids);
       };

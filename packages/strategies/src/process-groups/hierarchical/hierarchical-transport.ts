@@ -2,6 +2,7 @@
 import { bytesPerElement, TensorloomError, viewOf, type CollectiveArray } from '@tensorloom/core/distributed';
 import type { CollectiveCall } from '../collective-call.ts';
 import { scaleToMean } from '../reduce.ts';
+import { section } from '../sections.ts';
 import type { ShmTransport } from '../shm/shm-transport.ts';
 import type { Transport } from '../transport.ts';
 import { hostsOf, type Hosts } from './hosts.ts';
@@ -48,16 +49,16 @@ export class HierarchicalTransport implements Transport {
     const isAcross = ['all-reduce', 'reduce-scatter', 'all-gather', 'broadcast', 'barrier'].includes(call.kind);
     // On one host there is no link; and where each host has one rank, there is nothing but links.
     if (hosts.members.length === 1 && local !== null) return this.#onHost(call);
-    if (!isAcross || hosts.members.length === this.worldSize) return void (await flat.execute(call));
+    if (!isAcross || hosts.members.length === this.worldSize) return flat.execute(call);
     switch (call.kind) {
       case 'all-reduce':
         return this.#allReduce(call);
       case 'broadcast':
         return this.#broadcast(call);
       case 'reduce-scatter':
-        return hosts.isContiguous ? this.#reduceScatter(call) : void (await flat.execute(call));
+        return hosts.isContiguous ? this.#reduceScatter(call) : flat.execute(call);
       case 'all-gather':
-        return hosts.isContiguous ? this.#allGather(call) : void (await flat.execute(call));
+        return hosts.isContiguous ? this.#allGather(call) : flat.execute(call);
       default:
         await this.#onHost(call);
         await leaders?.execute(call);
@@ -122,7 +123,7 @@ export class HierarchicalTransport implements Transport {
     const members = hosts.members[hosts.own] as readonly number[];
     const hostCounts = hosts.members.map((ranks) => sum(ranks.map((rank) => counts[rank] as number)));
     const start = sum(hostCounts.slice(0, hosts.own));
-    const hostPart = output.subarray(start, start + (hostCounts[hosts.own] as number)) as CollectiveArray;
+    const hostPart = section(output, start, start + (hostCounts[hosts.own] as number));
     const isLeader = leaders !== null;
     const partCounts = members.map((rank) => counts[rank] as number);
     const target = isLeader ? hostPart : null;

@@ -1,6 +1,7 @@
 /** Mapping files and sleeping on words of them: the system calls of Linux that Node.js lacks, through koffi. */
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
+import type * as Koffi from 'koffi';
 import { TensorloomError } from '@tensorloom/core/distributed';
 import type { SharedWords } from '../slots/segment.ts';
 
@@ -52,7 +53,7 @@ export function missingForMapping(): string | null {
 
 function load(): Libc {
   if (loaded !== undefined) return loaded;
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+  const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
   const libc = koffi.load('libc.so.6');
   loaded = {
     mmap: libc.func('void *mmap(void *, size_t, int, int, int, int64_t)') as Libc['mmap'],

@@ -3,6 +3,7 @@ import { bytesPerElement, viewOf, type CollectiveArray, type ReduceOp } from '@t
 import { describeCall, mismatch, type CollectiveCall } from '../collective-call.ts';
 import { reduceInto, scaleToMean } from '../reduce.ts';
 import { Mailboxes } from './mailboxes.ts';
+import { section } from '../sections.ts';
 import { range, type Segment } from './segment.ts';
 
 // Up to here every rank reduces everything by itself: one meeting in place of two.
@@ -73,16 +74,16 @@ export class SlotCollectives {
     const copyIn = (index: number): void => {
       const length = Math.min(chunk, data.length - index * chunk);
       const [start, end] = part(length, worldSize, rank);
-      const own = data.subarray(index * chunk, index * chunk + length);
-      copy(this.#view(call, rank, index, 0, start), own.subarray(0, start));
-      copy(this.#view(call, rank, index, end, length - end), own.subarray(end));
+      const own = section(data, index * chunk, index * chunk + length);
+      copy(this.#view(call, rank, index, 0, start), section(own, 0, start));
+      copy(this.#view(call, rank, index, end, length - end), section(own, end));
     };
     copyIn(0);
     this.#meet(call, true);
     for (let index = 0; index < chunks; index++) {
       const length = Math.min(chunk, data.length - index * chunk);
       const [start, end] = part(length, worldSize, rank);
-      const own = data.subarray(index * chunk + start, index * chunk + end);
+      const own = section(data, index * chunk + start, index * chunk + end);
       this.#fold(call, own, (from) => this.#view(call, from, index, start, end - start), op);
       copy(this.#view(call, rank, index, start, end - start), own);
       // One meeting says both: this chunk is reduced, the next one is there.
@@ -92,7 +93,7 @@ export class SlotCollectives {
         if (from === rank) continue;
         const [first, last] = part(length, worldSize, from);
         copy(
-          data.subarray(index * chunk + first, index * chunk + last),
+          section(data, index * chunk + first, index * chunk + last),
           this.#view(call, from, index, first, last - first),
         );
       }
@@ -103,7 +104,7 @@ export class SlotCollectives {
   #reduceScatter(call: CollectiveCall, input: CollectiveArray, output: CollectiveArray, op: ReduceOp): void {
     const { rank, worldSize } = this.#segment;
     const starts = offsets(call.counts);
-    const own = input.subarray(starts[rank], (starts[rank] as number) + output.length);
+    const own = section(input, starts[rank], (starts[rank] as number) + output.length);
     if (own.byteOffset !== output.byteOffset || own.buffer !== output.buffer) copyAny(output, own);
     const piece = Math.floor(this.#capacity(call) / worldSize);
     this.#steps(call, piece, call.counts, {
@@ -112,12 +113,12 @@ export class SlotCollectives {
           if (to === rank) continue;
           const [start, length] = window(call.counts[to] as number, piece, step);
           const from = (starts[to] as number) + start;
-          copy(this.#view(call, rank, 0, to * piece, length), input.subarray(from, from + length));
+          copy(this.#view(call, rank, 0, to * piece, length), section(input, from, from + length));
         }
       },
       take: (step) => {
         const [start, length] = window(output.length, piece, step);
-        const target = output.subarray(start, start + length);
+        const target = section(output, start, start + length);
         this.#fold(call, target, (from) => this.#view(call, from, 0, rank * piece, length), op);
       },
     });
@@ -127,11 +128,11 @@ export class SlotCollectives {
     const { rank, worldSize } = this.#segment;
     const starts = offsets(call.counts);
     const piece = this.#capacity(call);
-    if (output !== null) copyAny(output.subarray(starts[rank], (starts[rank] as number) + input.length), input);
+    if (output !== null) copyAny(section(output, starts[rank], (starts[rank] as number) + input.length), input);
     this.#steps(call, piece, call.counts, {
       give: (step) => {
         const [start, length] = window(input.length, piece, step);
-        copy(this.#view(call, rank, 0, 0, length), input.subarray(start, start + length));
+        copy(this.#view(call, rank, 0, 0, length), section(input, start, start + length));
       },
       take: (step) => {
         if (output === null) return;
@@ -139,7 +140,7 @@ export class SlotCollectives {
           if (from === rank) continue;
           const [start, length] = window(call.counts[from] as number, piece, step);
           const to = (starts[from] as number) + start;
-          copy(output.subarray(to, to + length), this.#view(call, from, 0, 0, length));
+          copy(section(output, to, to + length), this.#view(call, from, 0, 0, length));
         }
       },
     });
@@ -151,11 +152,11 @@ export class SlotCollectives {
     this.#steps(call, piece, [data.length], {
       give: (step) => {
         const [start, length] = window(data.length, piece, step);
-        if (isSource) copy(this.#view(call, call.peer, 0, 0, length), data.subarray(start, start + length));
+        if (isSource) copy(this.#view(call, call.peer, 0, 0, length), section(data, start, start + length));
       },
       take: (step) => {
         const [start, length] = window(data.length, piece, step);
-        if (!isSource) copy(data.subarray(start, start + length), this.#view(call, call.peer, 0, 0, length));
+        if (!isSource) copy(section(data, start, start + length), this.#view(call, call.peer, 0, 0, length));
       },
     });
   }
@@ -164,20 +165,20 @@ export class SlotCollectives {
     const { rank, worldSize } = this.#segment;
     const starts = offsets(call.counts);
     const piece = Math.floor(this.#capacity(call) / worldSize);
-    if (input !== null) copyAny(output, input.subarray(starts[rank], (starts[rank] as number) + output.length));
+    if (input !== null) copyAny(output, section(input, starts[rank], (starts[rank] as number) + output.length));
     this.#steps(call, piece, call.counts, {
       give: (step) => {
         if (input === null) return;
         for (let to = 0; to < worldSize; to++) {
           const [start, length] = window(call.counts[to] as number, piece, step);
           const from = (starts[to] as number) + start;
-          copy(this.#view(call, rank, 0, to * piece, length), input.subarray(from, from + length));
+          copy(this.#view(call, rank, 0, to * piece, length), section(input, from, from + length));
         }
       },
       take: (step) => {
         const [start, length] = window(output.length, piece, step);
         if (input === null)
-          copy(output.subarray(start, start + length), this.#view(call, call.peer, 0, rank * piece, length));
+          copy(section(output, start, start + length), this.#view(call, call.peer, 0, rank * piece, length));
       },
     });
   }
@@ -192,8 +193,8 @@ export class SlotCollectives {
     const starts = offsets(call.counts);
     const receiveStarts = offsets(call.receiveCounts);
     copyAny(
-      output.subarray(receiveStarts[rank], (receiveStarts[rank] as number) + (call.receiveCounts[rank] as number)),
-      input.subarray(starts[rank], (starts[rank] as number) + (call.counts[rank] as number)),
+      section(output, receiveStarts[rank], (receiveStarts[rank] as number) + (call.receiveCounts[rank] as number)),
+      section(input, starts[rank], (starts[rank] as number) + (call.counts[rank] as number)),
     );
     const longest = (): number[] => {
       const all = range(worldSize).map((r) => new Float64Array(memory.buffer, layout.counts(r, parity), 2 * worldSize));
@@ -206,7 +207,7 @@ export class SlotCollectives {
           if (to === rank) continue;
           const [start, length] = window(call.counts[to] as number, piece, step);
           const from = (starts[to] as number) + start;
-          copy(this.#view(call, rank, 0, to * piece, length), input.subarray(from, from + length));
+          copy(this.#view(call, rank, 0, to * piece, length), section(input, from, from + length));
         }
       },
       take: (step) => {
@@ -214,7 +215,7 @@ export class SlotCollectives {
           if (from === rank) continue;
           const [start, length] = window(call.receiveCounts[from] as number, piece, step);
           const to = (receiveStarts[from] as number) + start;
-          copy(output.subarray(to, to + length), this.#view(call, from, 0, rank * piece, length));
+          copy(section(output, to, to + length), this.#view(call, from, 0, rank * piece, length));
         }
       },
     });

@@ -38,7 +38,7 @@ export class ThreadClient {
   #isPumping = false;
   #lost: Error | undefined;
   #isClosing = false;
-  #exited: Promise<unknown>;
+  readonly #exited: Promise<void>;
 
   private constructor(worker: Worker, port: MessagePort, words: Int32Array, medium: string) {
     this.#worker = worker;
@@ -140,7 +140,7 @@ export class ThreadClient {
 
   /** Closes the world's group, which ends the thread. */
   async close(patienceMs: number): Promise<void> {
-    if (this.#isClosing) return void (await this.#exited);
+    if (this.#isClosing) return this.#exited;
     const sequence = this.request({ type: 'close', group: '' });
     this.#isClosing = true;
     const timer = setTimeout(() => void this.#worker.terminate(), patienceMs);

@@ -163,12 +163,8 @@ class ThreadWork implements Work {
     this.#client.waitSync(this.#sequence);
   }
 
-  // eslint-disable-next-line unicorn/no-thenable -- Work is awaited
-  then<A = void, B = never>(
-    onFulfilled?: ((value: void) => A | PromiseLike<A>) | null,
-    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    return this.#client.wait(this.#sequence).then(onFulfilled, onRejected);
+  get then(): PromiseLike<void>['then'] {
+    return (...handlers) => this.#client.wait(this.#sequence).then(...handlers);
   }
 }
 
