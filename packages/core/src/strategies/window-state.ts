@@ -16,7 +16,7 @@ const shardSuffix = '.shard';
  */
 export function storeGradients(
   parameters: ReadonlyMap<string, Parameter>,
-  { shardOf }: Pick<Reduction, 'shardOf'>,
+  reduction: Pick<Reduction, 'shardOf'>,
 ): { tensors: Record<string, Tensor>; made: Tensor[]; firstRows: Record<string, number> } {
   const tensors: Record<string, Tensor> = {};
   const made: Tensor[] = [];
@@ -31,7 +31,7 @@ export function storeGradients(
   };
   for (const [name, parameter] of parameters) {
     store(name, parameter);
-    const shard = shardOf?.(parameter);
+    const shard = reduction.shardOf?.(parameter);
     if (!shard || shard.parameter === parameter || shard.parameter.grad === null) continue;
     store(name + shardSuffix, shard.parameter);
     firstRows[name] = shard.firstRow;
@@ -86,7 +86,7 @@ function readCounts({ values }: StoredState): Pick<StoredWindow, 'items' | 'micr
 function readGradients(
   states: readonly StoredState[],
   parameters: ReadonlyMap<string, Parameter>,
-  { shardOf }: Pick<Reduction, 'shardOf'>,
+  reduction: Pick<Reduction, 'shardOf'>,
 ): [Parameter, () => Gradient][] {
   const problems: string[] = [];
   const gradients: [Parameter, () => Gradient][] = [];
@@ -104,7 +104,7 @@ function readGradients(
         continue;
       }
       const firstRow = isShard ? firstRowOf(values, name) : 0;
-      const target = isShard ? sameShard(parameter, firstRow, stored, indices, shardOf) : parameter;
+      const target = isShard ? sameShard(parameter, firstRow, stored, indices, reduction) : parameter;
       const problem = misfit(key, stored, indices, parameter, isShard ? firstRow : null);
       if (problem !== null) problems.push(problem);
       else gradients.push([target, gradientMaker(stored, indices, target, parameter, firstRow, isShard)]);
@@ -129,9 +129,9 @@ function sameShard(
   firstRow: number,
   stored: StoredTensor,
   indices: StoredTensor | undefined,
-  shardOf: Reduction['shardOf'],
+  reduction: Pick<Reduction, 'shardOf'>,
 ): Parameter {
-  const shard = shardOf?.(parameter);
+  const shard = reduction.shardOf?.(parameter);
   if (!shard || shard.firstRow !== firstRow) return parameter;
   const isSame = indices !== undefined || (shard.parameter.shape[0] ?? 1) === (stored.shape[0] ?? 1);
   return isSame ? shard.parameter : parameter;
