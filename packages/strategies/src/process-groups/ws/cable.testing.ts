@@ -8,6 +8,8 @@ export class Cable {
   cuts = 0;
   /** Called as bytes pass. */
   onBytes: () => void = () => {};
+  /** Called with what comes from the side that connected. */
+  onNear: (data: Buffer) => void = () => {};
   #isOut = false;
   readonly #target: number;
   readonly #sockets = new Set<Socket>();
@@ -25,6 +27,7 @@ export class Cable {
         this.#sockets.add(from);
         from.on('data', (data: Buffer) => {
           this.bytes += data.length;
+          if (from === near) this.onNear(data);
           if (!to.write(data)) {
             from.pause();
             to.once('drain', () => from.resume());
