@@ -221,14 +221,16 @@ export class WsTransport implements Transport, MeshMember {
   }
 
   #onMismatch(peer: number, expected: Announcement, given: Announcement): void {
+    // Ranks in the world: a group's own numbers mean nothing where groups are parts of others.
+    const [self, they] = [this.globalRanks[this.rank]!, this.globalRanks[peer]!];
     const isSame = given.text === expected.text;
-    const own = isSame ? `${expected.text} with ${expected.total} bytes from rank ${peer}` : expected.text;
-    const other = isSame ? `${given.text} with ${given.total} bytes to rank ${this.rank}` : given.text;
+    const own = isSame ? `${expected.text} with ${expected.total} bytes from rank ${they}` : expected.text;
+    const other = isSame ? `${given.text} with ${given.total} bytes to rank ${self}` : given.text;
     this.fail(
       mismatch(
         new Map([
-          [this.rank, own],
-          [peer, other],
+          [self, own],
+          [they, other],
         ]),
       ),
     );
