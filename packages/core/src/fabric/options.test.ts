@@ -44,6 +44,14 @@ describe('options of Fabric', () => {
       /two plugins of kind processGroup/,
     );
     refuse({ devices: 2, strategy: 'single' }, 'CONFLICTING_OPTIONS', /'single' runs on one device, but 2/);
+    refuse({ devices: 2 }, 'UNSUPPORTED', /2 ranks, for which strategy 'auto' is 'ddp'.*@tensorloom\/strategies/);
+    refuse({ processGroup: new SingleProcessGroup() }, 'BAD_OPTION', /processGroup.*among plugins/);
+    refuse({ collectiveTimeoutMs: 0 }, 'BAD_OPTION', /collectiveTimeoutMs.*above 0/);
+    refuse(
+      { plugins: [new SingleProcessGroup()], processGroupOptions: { port: 1 } },
+      'CONFLICTING_OPTIONS',
+      /'single' is given as plugin.*processGroupOptions/,
+    );
     refuse({ numNodes: 3, strategy: 'single' }, 'CONFLICTING_OPTIONS', /but 3/);
   });
 
@@ -92,6 +100,21 @@ describe('options of Fabric', () => {
     expect(() => withEnvironment({ TENSORLOOM_DEVICES: 'two' }, {})).toThrow(
       error('BAD_OPTION', /TENSORLOOM_DEVICES is 'two'/),
     );
+    expect(() => withEnvironment({ TENSORLOOM_THREADS: '0' }, {})).toThrow(
+      error('BAD_OPTION', /TENSORLOOM_THREADS is '0'/),
+    );
+    expect(() => withEnvironment({ TENSORLOOM_PROCESS_GROUP: 'ws' }, { processGroup: 'shm' })).toThrow(
+      error('CONFLICTING_OPTIONS', /processGroup 'shm'.*TENSORLOOM_PROCESS_GROUP.*'ws'/),
+    );
+    expect(() => withEnvironment({ TENSORLOOM_PROCESS_GROUP: 'wss' }, {})).toThrow(
+      error('UNKNOWN_NAME', /Unknown process group 'wss'/),
+    );
+    expect(() =>
+      withEnvironment({ TENSORLOOM_DEVICES: '3' }, { devices: [0, 1], strategy: new SingleDeviceStrategy() }),
+    ).toThrow(error('CONFLICTING_OPTIONS', /devices '\[0,1\]'.*'3'/));
+    expect(
+      withEnvironment({ TENSORLOOM_DEVICES: '1', TENSORLOOM_THREADS: '2' }, { devices: [0], threads: 3 }).worldSize,
+    ).toBe(1);
     expect(() => withEnvironment({ TENSORLOOM_STRATEGY: 'nope' }, { strategy: 'auto' })).toThrow(
       error('UNKNOWN_NAME', /'nope'/),
     );

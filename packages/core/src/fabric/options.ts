@@ -189,10 +189,12 @@ function agreed<T, U>(option: string, script: T | undefined, launcher: U | undef
       : String(script);
   const comparable = (value: unknown): string =>
     option === 'precision' ? precisionName(String(value)) : String(value);
-  if (comparable(shown) !== comparable(launcher))
+  // A list of devices is as many of them.
+  const asked = Array.isArray(script) ? script.length : shown;
+  if (comparable(asked) !== comparable(launcher))
     throw new TensorloomError(
       'CONFLICTING_OPTIONS',
-      `Fabric: the script asks for ${option} '${shown}', the launcher (TENSORLOOM_${option.replace('G', '_G').toUpperCase()}) for '${String(launcher)}'; leave one of them out.`,
+      `Fabric: the script asks for ${option} '${shown}', the launcher (TENSORLOOM_${option.replace(/[A-Z]/g, '_$&').toUpperCase()}) for '${String(launcher)}'; leave one of them out.`,
     );
   return script;
 }

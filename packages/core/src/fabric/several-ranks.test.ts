@@ -8,7 +8,7 @@ import type { StoredState } from '../stateful.ts';
 import type { StepOptions, StepResult } from '../strategies/strategy.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import { globalRandom } from '../random.ts';
-import { tf, type Scalar } from '../tensors.ts';
+import { tf, type Scalar, type Tensor } from '../tensors.ts';
 import { adam, LinearRegression, regressionBatches } from './fabric.testing.ts';
 import { ApartStrategy, onAllOf, onRanks } from './ranks.testing.ts';
 
@@ -45,6 +45,34 @@ describe('several ranks', () => {
       await fabric.broadcast(fabric.globalRank, 2),
     ]);
     expect(answers).toEqual([0, 1, 2].map((rank) => [rank, rank, 3, true, false, 3, '0 1 2', 2]));
+  });
+
+  it('broadcast and gather tensors in nested collections', async () => {
+    const results = await onAllOf(2, async (fabric) => {
+      const own = { list: [tf.fill([2], fabric.globalRank + 1), 'text'], flag: tf.scalar(1, 'bool') };
+      const { list, flag } = await fabric.broadcast(own, 1);
+      const gathered = await fabric.allGather({ rows: tf.fill([1, 2], fabric.globalRank, 'int32') });
+      return [
+        [...(list![0] as Tensor).dataSync()],
+        list![1],
+        flag.dtype,
+        gathered.rows.shape,
+        [...gathered.rows.dataSync()],
+      ];
+    });
+    const expected = [[2, 2], 'text', 'bool', [2, 1, 2], [0, 0, 1, 1]];
+    expect(results).toEqual([expected, expected]);
+  });
+
+  it('run a function first on the first rank of each machine', async () => {
+    const order: number[] = [];
+    await onAllOf(
+      4,
+      (fabric) => fabric.rankZeroFirst(() => void order.push(fabric.globalRank), { local: true }),
+      () => ({ numNodes: 2 }),
+    );
+    expect(order.slice(0, 2).sort()).toEqual([0, 2]);
+    expect(order.slice(2).sort()).toEqual([1, 3]);
   });
 
   it('open loggers and log on rank zero only', async () => {
