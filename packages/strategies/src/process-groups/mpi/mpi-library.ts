@@ -89,6 +89,7 @@ export async function loadMpi(library?: string): Promise<MpiLibrary> {
       );
     }
   };
+  const world = symbol('ompi_mpi_comm_world');
   const functions = bindFunctions(handle);
   const types = {
     float32: 'float',
@@ -102,7 +103,7 @@ export async function loadMpi(library?: string): Promise<MpiLibrary> {
   const typeHandles = handles(types, (name) => symbol(`ompi_mpi_${name}`));
   const opHandles = handles(ops, (name) => symbol(`ompi_mpi_op_${name}`));
   return {
-    world: symbol('ompi_mpi_comm_world'),
+    world,
     errorsReturn: symbol('ompi_mpi_errors_return'),
     typeOf: (type) => typeHandles[type],
     opOf: (op) => opHandles[op],

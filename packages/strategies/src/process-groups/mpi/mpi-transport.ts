@@ -24,10 +24,15 @@ const THREAD_SERIALIZED = 2;
  * @throws TensorloomError `UNSUPPORTED` without Open MPI, or where MPI and the environment disagree about the ranks; `BAD_OPTION`
  */
 export async function createMpiTransport(request: TransportRequest): Promise<Transport> {
+  return joinMpi(request, MAX_COUNT);
+}
+
+/** As `createMpiTransport`. @param maxCount elements that one MPI call may carry; more go in rounds */
+export async function joinMpi(request: TransportRequest, maxCount: number): Promise<Transport> {
   const { nonBlocking, library } = parseMpiOptions(request.options);
   const mpi = await loadMpi(library);
   initialize(mpi);
-  const group = new Communicator(mpi, mpi.world, { nonBlocking, maxCount: MAX_COUNT });
+  const group = new Communicator(mpi, mpi.world, { nonBlocking, maxCount });
   if (group.rank !== request.rank || group.size !== request.worldSize)
     throw new TensorloomError(
       'UNSUPPORTED',
