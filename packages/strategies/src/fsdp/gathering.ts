@@ -49,10 +49,6 @@ export class Gathering {
     this.#work = group.allGather(own, this.#buffer, counts);
   }
 
-  get bytes(): number {
-    return this.#buffer.byteLength;
-  }
-
   /** Waits, and gives each parameter its whole value. @throws TensorloomError `COLLECTIVE_MISMATCH` if ranks gathered different things */
   finish(): void {
     const { group, pool, storage } = this.#context;

@@ -111,6 +111,9 @@ export class ShardedModule implements PieceReader {
       parameter.shardBy(piece);
     }
     this.copyFlags();
+    // The root may have a large tied table, whose buffers are not worth keeping.
+    const sizes = this.units.filter(({ isRoot }) => !isRoot).map(({ travelLength }) => travelLength);
+    this.#context.pool.keepUpTo(Math.max(0, ...sizes));
   }
 
   /** Freezing a parameter freezes its shard. */
@@ -118,7 +121,7 @@ export class ShardedModule implements PieceReader {
     for (const { parameter, shard } of this.pieces) if (shard !== null) shard.requiresGrad = parameter.requiresGrad;
   }
 
-  /** Bytes of whole values that are gathered now. */
+  /** Bytes of whole values that are there now. */
   get gatheredBytes(): number {
     return this.units.reduce((sum, unit) => sum + unit.gatheredBytes, 0);
   }
@@ -197,7 +200,7 @@ export class ShardedModule implements PieceReader {
   #enter(): void {
     if (this.#depth++ > 0 || this.#inBackward) return;
     this.#current = [];
-    if (!this.module.training) this.#turns.begin(this.number);
+    this.#turns.begin(this.number);
   }
 
   #leave(): void {

@@ -48,9 +48,16 @@ export class ShardedUnit {
     for (const piece of this.pieces) piece.free();
   }
 
-  /** Of gathered values, and of what they arrive in. */
+  /** Of whole values that are there. */
   get gatheredBytes(): number {
-    return this.pieces.reduce((sum, { gatheredBytes }) => sum + gatheredBytes, this.#underway?.bytes ?? 0);
+    return this.pieces.reduce((sum, { gatheredBytes }) => sum + gatheredBytes, 0);
+  }
+
+  /** Most elements that its parameters, or its gradients, travel in. */
+  get travelLength(): number {
+    const { worldSize } = this.context.group;
+    const values = this.pieces.reduce((sum, { parameter }) => sum + parameter.size, 0);
+    return values + worldSize * Math.max(1, this.pieces.length);
   }
 
   /** Trainable parameters whose gradient is dense. */

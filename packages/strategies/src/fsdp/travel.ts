@@ -53,6 +53,9 @@ export function allocateTravel(group: ProcessGroup, storage: TravelStorage, leng
   return group.allocate<TravelStorage>(storage, length);
 }
 
+/** A unit in use arrives in one buffer while the next is under way in another, and gradients travel in a third. */
+const MOST_KEPT = 3;
+
 /** Buffers of a group that come back after use: communication needs the same few sizes again and again. */
 export class BufferPool {
   readonly #group: ProcessGroup;
@@ -60,12 +63,15 @@ export class BufferPool {
   /** What was given out, by its view. */
   readonly #taken = new Map<TravelBuffer, TravelBuffer>();
 
-  /** @param keep buffers that are kept for later */
-  constructor(
-    group: ProcessGroup,
-    readonly keep = 4,
-  ) {
+  #longestKept = 0;
+
+  constructor(group: ProcessGroup) {
     this.#group = group;
+  }
+
+  /** Buffers of up to `length` elements are kept for later use. */
+  keepUpTo(length: number): void {
+    this.#longestKept = Math.max(this.#longestKept, length);
   }
 
   /** Contents are what they happen to be. */
@@ -84,9 +90,10 @@ export class BufferPool {
     const buffer = this.#taken.get(view);
     if (buffer === undefined) return;
     this.#taken.delete(view);
+    if (buffer.length > this.#longestKept) return;
     this.#free.push(buffer);
     // The largest are kept: they serve every purpose.
-    this.#free.sort((a, b) => b.byteLength - a.byteLength).splice(this.keep);
+    this.#free.sort((a, b) => b.byteLength - a.byteLength).splice(MOST_KEPT);
   }
 
   /** Of all buffers, taken or not. */
