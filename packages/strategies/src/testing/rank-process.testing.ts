@@ -38,6 +38,9 @@ const request: TransportRequest = {
 if (process.env['TENSORLOOM_TEST_NODES'] !== undefined) process.stdin.on('end', () => process.exit(99)).resume();
 (process.stdin as Partial<{ unref(): void }>).unref?.();
 
+// A rank that is told to be missing.
+if (process.env['TENSORLOOM_TEST_ABSENT'] === String(rank)) process.exit();
+
 let answer;
 try {
   const { scenario } = (await import(scenarioUrl)) as { readonly scenario: Scenario };

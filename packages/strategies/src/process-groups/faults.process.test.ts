@@ -1,0 +1,92 @@
+/** What happens when a rank dies, stops, stays away or leaves: every other rank fails, and says who it was. */
+import { readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { runRankProcesses, type RankProcessResults } from '../testing/rank-processes.testing.ts';
+import { missingFor } from './make-process-group.ts';
+
+const faults = new URL('../testing/faults.testing.ts', import.meta.url);
+const hasShm = (await missingFor('shm')) === null;
+if (!hasShm) console.log("The process groups 'shm' and 'shm+ws' are not tested here.");
+
+function leftovers(): string[] {
+  return hasShm
+    ? readdirSync('/dev/shm').filter((name) => name.includes('tensorloom') && name.includes('test-faults'))
+    : [];
+}
+
+/** All but `lost` tell the same code, and name it. */
+function expectTold(run: RankProcessResults<unknown>, lost: number, code: string): void {
+  run.errors.forEach((error, rank) => {
+    if (rank === lost) return;
+    expect(error?.code, `rank ${rank}: ${run.outputs[rank]}`).toBe(code);
+    expect(error?.message).toMatch(new RegExp(`\\b${lost}\\b`));
+    expect(run.exitCodes[rank]).toBe(1);
+  });
+}
+
+describe.each([
+  ['shm', 3],
+  ['shm+ws', 4],
+  ['ws', 3],
+] as const)('%s', (processGroup, worldSize) => {
+  const isThere = processGroup === 'ws' || hasShm;
+  const base = {
+    processGroup,
+    ranksPerNode: processGroup === 'shm+ws' ? 2 : worldSize,
+    timeoutMs: 90_000,
+    collectiveTimeoutMs: 60_000,
+    rankTimeoutMs: 20_000,
+  };
+
+  it.runIf(isThere).each([0, 1])(
+    'a rank that is killed in the middle of all-reduces is told by all others: rank %i',
+    async (lost) => {
+      const run = await runRankProcesses(worldSize, faults, 'reduce for ever', {
+        ...base,
+        env: { TENSORLOOM_JOB_ID: `test-faults-${process.pid}-${processGroup.replace('+', '-')}-${lost}` },
+        onNote: (rank, _, pids) => {
+          if (rank === lost) process.kill(pids[lost] as number, 'SIGKILL');
+        },
+      });
+      expectTold(run, lost, 'RANK_LOST');
+      expect(leftovers()).toEqual([]);
+    },
+  );
+
+  it.runIf(isThere)('a rank that is stopped is told by all others', async () => {
+    const lost = 1;
+    const run = await runRankProcesses(worldSize, faults, 'reduce for ever', {
+      ...base,
+      rankTimeoutMs: 4000,
+      onNote: (rank, _, pids) => {
+        if (rank !== lost) return;
+        process.kill(pids[lost] as number, 'SIGSTOP');
+        // Only to let this test end: by then the others have given up.
+        setTimeout(() => process.kill(pids[lost] as number, 'SIGKILL'), 15_000).unref();
+      },
+    });
+    expectTold(run, lost, 'RANK_LOST');
+  });
+
+  it.runIf(isThere)('a rank that lives and does not come is told by all others', async () => {
+    const run = await runRankProcesses(worldSize, faults, 'rank 1 stays away', { ...base, collectiveTimeoutMs: 3000 });
+    expectTold(run, 1, 'TIMEOUT');
+  });
+
+  it.runIf(isThere)('an abort ends all ranks with its reason', async () => {
+    const run = await runRankProcesses(worldSize, faults, 'rank 1 aborts', base);
+    run.errors.forEach((error, rank) => {
+      expect(error?.code, `rank ${rank}`).toBe('ABORTED');
+      expect(error?.message).toContain('the data are bad');
+    });
+  });
+
+  it.runIf(isThere)('ranks that wait for one that never starts say so', async () => {
+    const run = await runRankProcesses(worldSize, faults, 'never', {
+      ...base,
+      rankTimeoutMs: 3000,
+      env: { TENSORLOOM_TEST_ABSENT: '1' },
+    });
+    expectTold(run, 1, 'TIMEOUT');
+  });
+});

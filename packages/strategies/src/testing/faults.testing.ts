@@ -1,0 +1,25 @@
+/** Scenarios in which something goes wrong: the input says what. */
+import type { ProcessGroup } from '@tensorloom/core/distributed';
+import { note, type Scenario } from './scenario.testing.ts';
+
+async function reduceForEver(group: ProcessGroup): Promise<never> {
+  const data = group.allocate('float32', 500_000);
+  for (let call = 0; ; call++) {
+    await group.allReduce(data, 'max');
+    if (call === 3) note('reducing');
+  }
+}
+
+export const scenario: Scenario<string, void> = async (group, what) => {
+  await group.barrier('all are there');
+  if (what === 'reduce for ever') await reduceForEver(group);
+  if (what === 'rank 1 stays away') {
+    // Alive: its communication thread goes on. It ends when the others have failed.
+    if (group.rank === 1) await new Promise((resolve) => setTimeout(resolve, 10_000));
+    await group.barrier('where are you');
+  }
+  if (what === 'rank 1 aborts') {
+    if (group.rank === 1) group.abort('the data are bad');
+    await group.barrier('never');
+  }
+};
