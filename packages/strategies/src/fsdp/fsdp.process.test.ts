@@ -15,6 +15,7 @@ const evaluate: FsdpInput = { run: 'evaluate', microBatches: 6 };
 const memory: FsdpInput = { run: 'memory', microBatches: 6, shape: { vocabulary: 600, hidden: 36, layers: 4 } };
 const save: FsdpInput = { run: 'save', microBatches: 6, folder };
 const resume: FsdpInput = { run: 'resume', microBatches: 6, folder };
+const interrupt: FsdpInput = { run: 'interrupt', microBatches: 6, folder, options: { reduceEachMicroBatch: true } };
 const half = (storage: string): FsdpInput => ({
   ...train,
   options: { parameterStorage: storage, reductionStorage: storage },
@@ -30,7 +31,15 @@ const everywhere = {
   memory,
   outside: { run: 'outside' },
 } as const satisfies Record<string, FsdpInput>;
-const three = { ...everywhere, evaluate, save, resume } as const;
+const three = {
+  ...everywhere,
+  evaluate,
+  save,
+  resume,
+  interrupt,
+  interruptWhole: { ...interrupt, options: { reduceEachMicroBatch: false } },
+  uninterruptedWhole: { ...train, shape: {}, steps: 4, options: { reduceEachMicroBatch: false } },
+} as const;
 const two = {
   ...everywhere,
   float16: half('float16'),
@@ -145,10 +154,13 @@ describe('fsdp', () => {
       expect(largestDifference(logits, expected.logits?.[i])).toBeLessThan(1e-4);
   });
 
-  it('resumes in any number of ranks, by other strategies and in one process', async () => {
+  it('resumes to the bit, within a window too, and in any number of ranks, by other strategies and in one process', async () => {
     const expected = await alone({ run: 'train', microBatches: 6, steps: 4 });
     expectSame(ofThree.save, expected);
     expect(ofThree.resume.map(({ digest }) => digest)).toEqual(ofThree.save.map(({ digest }) => digest));
+    expect(ofThree.interrupt.map(({ digest }) => digest)).toEqual(ofThree.save.map(({ digest }) => digest));
+    const whole = ofThree.uninterruptedWhole.map(({ digest }) => digest);
+    expect(ofThree.interruptWhole.map(({ digest }) => digest)).toEqual(whole);
     expectSame(ofTwo.resume, expected);
     expectSame(ofTwo.ddp, expected);
     expectSame([await alone(resume)], expected);

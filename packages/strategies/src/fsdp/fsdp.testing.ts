@@ -238,6 +238,28 @@ const runs = {
     return result;
   },
 
+  /** Saves in the middle of the third window, and goes on with all made anew. */
+  async interrupt(group: ProcessGroup, input: FsdpInput): Promise<FsdpResult> {
+    const place = join(input.folder as string, `open-${String(input.options?.['reduceEachMicroBatch'])}`);
+    let run = await setUp(group, input);
+    await train(run, 0, 2);
+    const share = shareOf(run);
+    for (const [i, microBatch] of share.entries()) {
+      const { model, fabric, optimizer, shape } = run;
+      await fabric.backward(model, () => model.forward(stackBatch(shape, 2 * 16 + microBatch)));
+      await fabric.step(optimizer, { clipNorm: 0.5 });
+      if (i > 0) continue;
+      await fabric.save(place, { model, optimizer });
+      end(run);
+      run = await setUp(group, input);
+      await run.fabric.load(place, { model: run.model, optimizer: run.optimizer });
+    }
+    await train(run, 3, 4);
+    const result = await whole(run);
+    end(run);
+    return result;
+  },
+
   /** Reads a parameter where only one rank does, and the whole where all do, of which rank zero's part fails at last. */
   async outside(group: ProcessGroup, input: FsdpInput): Promise<FsdpResult> {
     const run = await setUp(group, input);

@@ -177,6 +177,7 @@ export class ShardedModule implements PieceReader {
       onWalk: (used) => {
         const unitOf = (parameter: Parameter) => this.#unitOf.get(parameter);
         this.#walk = new UnitWalk(this.units, this.#current, used, unitOf, reduction);
+        if (this.#options.prefetch) this.#walk.firstToGather?.prefetch();
       },
       onParameterReady: (parameter) => this.#walk?.ready(parameter),
     };

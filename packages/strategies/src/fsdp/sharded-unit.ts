@@ -34,6 +34,11 @@ export class ShardedUnit {
     new Gathering(this.context, [piece], this.number).finish();
   }
 
+  /** Nothing that is used by value is missing. */
+  get isGathered(): boolean {
+    return this.#missing.length === 0;
+  }
+
   /** Frees whole values. What is under way is waited for. */
   free(): void {
     const underway = this.#underway;

@@ -60,6 +60,11 @@ export class UnitWalk {
       this.#reduce(this.#queue.shift() as ShardedUnit);
   }
 
+  /** The unit that the walk will need first of those that are not there; the last that ran is, if it was kept. */
+  get firstToGather(): ShardedUnit | undefined {
+    return this.#sequence.findLast((unit) => !unit.isGathered);
+  }
+
   /** The unit that the walk comes to after `unit`. */
   before(unit: ShardedUnit): ShardedUnit | undefined {
     const place = this.#place.get(unit);
