@@ -1,4 +1,5 @@
 /** Finds out which ranks have not come to a call that takes too long. */
+import { TensorloomError } from '@tensorloom/core/distributed';
 import type { ControlMessage } from './control.ts';
 
 /** Longest wait for answers: communication threads answer at once, also while their main threads compute. */
@@ -35,4 +36,20 @@ export class AbsentRanks {
     if (message.type === 'where') this.#tell(peer, { type: 'here', group: this.#group, id: message.id, calls: own });
     else if (message.type === 'here' && message.id === this.#question) this.#calls.set(peer, message.calls);
   }
+}
+
+/** @param absent global ranks that did not come to a call, or do the other half of a send or receive */
+export function waitedTooLong(
+  rank: number,
+  seconds: number,
+  where: string,
+  absent: readonly number[],
+  isPointToPoint: boolean,
+): TensorloomError {
+  const ranks = `rank${absent.length > 1 ? 's' : ''} ${absent.join(', ')}`;
+  const who =
+    absent.length === 0
+      ? 'all ranks have come, but nothing moves'
+      : `${ranks} did not ${isPointToPoint ? 'make the other half of it' : 'come'}`;
+  return new TensorloomError('TIMEOUT', `Rank ${rank} waited ${seconds} s in ${where}: ${who}.`);
 }

@@ -1,5 +1,6 @@
 /** What arrives for the collectives of one group: announcements of calls, and data for the slots that wait for them. */
 import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
+import { mismatch } from '../collective-call.ts';
 import { ANNOUNCEMENT, type FrameHeader } from './frames.ts';
 import { EAGER_BYTES } from './link.ts';
 import { Slot } from './slot.ts';
@@ -32,10 +33,12 @@ export class Inbox {
   readonly #earlyFrames: number[];
   readonly #comers = new Map<number, () => void>();
   #expected: ((peer: number) => Announcement) | null = null;
-  readonly #onMismatch: (peer: number, expected: Announcement, given: Announcement) => void;
+  readonly #rank: number;
+  readonly #onMismatch: (error: TensorloomError) => void;
 
-  /** @param onMismatch a rank announced another call than this one expects; it ends the call */
-  constructor(worldSize: number, onMismatch: (peer: number, expected: Announcement, given: Announcement) => void) {
+  /** @param onMismatch a rank announced another call than this one makes */
+  constructor(rank: number, worldSize: number, onMismatch: (error: TensorloomError) => void) {
+    this.#rank = rank;
     const ranks = Array.from({ length: worldSize }, (_, rank) => rank);
     this.#announced = ranks.map(() => new Map<number, Announcement>());
     this.#slots = ranks.map(() => new Map<string, Slot>());
@@ -135,7 +138,14 @@ export class Inbox {
   #compare(peer: number, given: Announcement): boolean {
     const expected = this.#expected!(peer);
     if (given.text === expected.text && given.total === expected.total) return true;
-    this.#onMismatch(peer, expected, given);
+    const isSame = given.text === expected.text;
+    const own = isSame ? `${expected.text} with ${expected.total} bytes from rank ${peer}` : expected.text;
+    const other = isSame ? `${given.text} with ${given.total} bytes to rank ${this.#rank}` : given.text;
+    const calls = [
+      [this.#rank, own],
+      [peer, other],
+    ] as const;
+    this.#onMismatch(mismatch(new Map(calls)));
     return false;
   }
 }

@@ -4,6 +4,7 @@
  */
 import { TensorloomError } from '@tensorloom/core/distributed';
 import { WebSocket } from 'ws';
+import { Conditions } from './conditions.ts';
 import { sendMessage, type Connection } from './connection.ts';
 import { FrameKind, HEADER_BYTES, readHeader, writeHeader, type FrameHeader } from './frames.ts';
 
@@ -62,7 +63,7 @@ export class Link {
   #unacknowledgedFrames = 0;
   #lastBytesRead = 0;
   #sentSinceTick = false;
-  #waiters: { readonly isReady: () => boolean; readonly resolve: () => void }[] = [];
+  readonly #conditions = new Conditions();
 
   constructor(peer: number, events: LinkEvents) {
     this.peer = peer;
@@ -107,7 +108,7 @@ export class Link {
       this.#connection = null;
       if (!this.hasLeft) this.#events.onCut();
     });
-    stream.on('drain', () => this.#wake());
+    stream.on('drain', () => this.#conditions.check());
     this.#onAcknowledged(hello.received);
     for (const { head, data } of this.#kept) sendMessage(connection, head, data);
     // Whoever waits for its memory asked over the connection that is gone.
@@ -147,12 +148,12 @@ export class Link {
 
   /** Resolves when bulk data may be sent. */
   writable(): Promise<void> | undefined {
-    return this.#when(() => (this.#connection?.stream.writableLength ?? 0) < HIGH_WATER_BYTES);
+    return this.#conditions.when(() => (this.#connection?.stream.writableLength ?? 0) < HIGH_WATER_BYTES);
   }
 
   /** Resolves when another eager message may be sent. */
   hasCredit(): Promise<void> | undefined {
-    return this.#when(() => this.eagerSent - this.#eagerTakenByPeer < MAX_EAGER_MESSAGES);
+    return this.#conditions.when(() => this.eagerSent - this.#eagerTakenByPeer < MAX_EAGER_MESSAGES);
   }
 
   askForAcknowledgement(): void {
@@ -163,7 +164,7 @@ export class Link {
   released(): Promise<void> | undefined {
     const last = this.#lastByReference;
     if (this.#acknowledged < last) this.#sendAcknowledgement(true);
-    return this.#when(() => this.#acknowledged >= last);
+    return this.#conditions.when(() => this.#acknowledged >= last);
   }
 
   /** Called regularly: gives a sign of life unless something was sent, and sees whether there was one from the other side. */
@@ -204,7 +205,7 @@ export class Link {
       throw new TensorloomError('BAD_DATA', `It took ${header.total} of ${this.eagerSent} messages.`);
     this.#eagerTakenByPeer = Math.max(this.#eagerTakenByPeer, header.total);
     if (header.isLast) this.#sendAcknowledgement(false);
-    this.#wake();
+    this.#conditions.check();
   }
 
   #onNumbered(header: FrameHeader, first: Buffer, pieces: readonly Buffer[], bytes: number): void {
@@ -234,7 +235,7 @@ export class Link {
     let count = 0;
     while (count < this.#kept.length && this.#kept[count]!.sequence <= sequence) count++;
     this.#kept.splice(0, count);
-    this.#wake();
+    this.#conditions.check();
   }
 
   #sendAcknowledgement(asksForOne: boolean): void {
@@ -256,18 +257,5 @@ export class Link {
         `Rank ${this.peer} sent what no rank of this job sends, and was cut off: ${what}`,
       ),
     );
-  }
-
-  #when(isReady: () => boolean): Promise<void> | undefined {
-    if (isReady()) return undefined;
-    return new Promise((resolve) => this.#waiters.push({ isReady, resolve }));
-  }
-
-  #wake(): void {
-    if (this.#waiters.length === 0) return;
-    const ready = this.#waiters.filter(({ isReady }) => isReady());
-    if (ready.length === 0) return;
-    this.#waiters = this.#waiters.filter((waiter) => !ready.includes(waiter));
-    for (const { resolve } of ready) resolve();
   }
 }

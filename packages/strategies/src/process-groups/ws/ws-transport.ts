@@ -1,13 +1,13 @@
 /** Carries out the collectives of one group of ranks over a mesh of WebSockets. */
 import { createHash } from 'node:crypto';
 import { TensorloomError, type CollectiveArray, type ReduceOp } from '@tensorloom/core/distributed';
-import { describeCall, mismatch, type CollectiveCall } from '../collective-call.ts';
+import { describeCall, type CollectiveCall } from '../collective-call.ts';
 import type { Transport } from '../transport.ts';
-import { AbsentRanks } from './absent-ranks.ts';
+import { AbsentRanks, waitedTooLong } from './absent-ranks.ts';
 import { runCollective } from './collectives.ts';
 import { failureCode, type ControlMessage } from './control.ts';
 import { ANNOUNCEMENT, FrameKind, type FrameHeader } from './frames.ts';
-import { Inbox, type Announcement } from './inbox.ts';
+import { Inbox } from './inbox.ts';
 import type { Link } from './link.ts';
 import { lost, type Mesh, type MeshMember } from './mesh.ts';
 import { PointToPoint } from './point-to-point.ts';
@@ -53,7 +53,7 @@ export class WsTransport implements Transport, MeshMember {
     this.rank = globalRanks.indexOf(mesh.request.rank);
     this.hash = createHash('sha256').update(id).digest().readUInt32LE(0);
     this.#pointToPoint = new PointToPoint(this);
-    this.#inbox = new Inbox(this.worldSize, (peer, expected, given) => this.#onMismatch(peer, expected, given));
+    this.#inbox = new Inbox(this.rank, this.worldSize, (error) => this.fail(error));
     this.#absent = new AbsentRanks(this.hash, (peer, message) => this.#tell(peer, message));
     mesh.register(this);
   }
@@ -220,22 +220,6 @@ export class WsTransport implements Transport, MeshMember {
     if (!this.link(peer).hasLeft) this.#mesh.tell(this.globalRanks[peer]!, message);
   }
 
-  #onMismatch(peer: number, expected: Announcement, given: Announcement): void {
-    // Ranks in the world: a group's own numbers mean nothing where groups are parts of others.
-    const [self, they] = [this.globalRanks[this.rank]!, this.globalRanks[peer]!];
-    const isSame = given.text === expected.text;
-    const own = isSame ? `${expected.text} with ${expected.total} bytes from rank ${they}` : expected.text;
-    const other = isSame ? `${given.text} with ${given.total} bytes to rank ${self}` : given.text;
-    this.fail(
-      mismatch(
-        new Map([
-          [self, own],
-          [they, other],
-        ]),
-      ),
-    );
-  }
-
   onFrame(global: number, header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void {
     const peer = this.globalRanks.indexOf(global);
     if (peer < 0) throw new TensorloomError('BAD_DATA', `A frame of a group in which it is not.`);
@@ -270,17 +254,8 @@ export class WsTransport implements Transport, MeshMember {
     this.#isAsking = false;
     if (this.#call !== call) return;
     const names = absent.map((peer) => this.globalRanks[peer]!);
-    const come = isPointToPoint ? `make the other half of it` : 'come';
-    const who =
-      names.length === 0
-        ? 'all ranks have come, but nothing moves'
-        : `rank${names.length > 1 ? 's' : ''} ${names.join(', ')} did not ${come}`;
-    this.fail(
-      new TensorloomError(
-        'TIMEOUT',
-        `Rank ${this.globalRanks[this.rank]!} waited ${seconds} s in ${describeCall(call)} (process group ${this.#id}): ${who}.`,
-      ),
-    );
+    const where = `${describeCall(call)} (process group ${this.#id})`;
+    this.fail(waitedTooLong(this.globalRanks[this.rank]!, seconds, where, names, isPointToPoint));
   }
 }
 
