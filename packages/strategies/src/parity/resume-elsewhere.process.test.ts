@@ -18,18 +18,16 @@ interface World {
 const worlds: readonly World[] = [
   { strategy: 'fsdp', worldSize: 4 },
   { strategy: 'fsdp', worldSize: 3 },
-  { strategy: 'fsdp', worldSize: 2 },
-  { strategy: 'ddp', worldSize: 4 },
   { strategy: 'ddp', worldSize: 2 },
   { strategy: 'accumulate', worldSize: 1 },
 ];
-const end = 4 * MICRO_BATCHES;
+const end = 3 * MICRO_BATCHES;
 /** Micro-batches before the checkpoint. A window that is open has to be whole on all ranks: 4 of 12 are no matter for 3 ranks. */
 const cuts = [
-  { name: 'between two steps', at: 2 * MICRO_BATCHES, worlds },
+  { name: 'between two steps', at: MICRO_BATCHES, worlds },
   {
     name: 'in the middle of a window',
-    at: 2 * MICRO_BATCHES + 4,
+    at: MICRO_BATCHES + 4,
     worlds: worlds.filter(({ worldSize }) => 4 % worldSize === 0),
   },
 ] as const;
@@ -75,12 +73,14 @@ const resumes = saves.flatMap(({ cut, leg: { strategy, worldSize, save } }) =>
     leg: { ...world, from: cut.at, to: end, load: save },
   })),
 );
+const wholes = worlds.map((world) => ({ ...world, from: 0, to: end }));
 let saved: Map<Leg, LegResult[]>;
 let resumed: Map<Leg, LegResult[]>;
 let undisturbed: LegResult;
 beforeAll(async () => {
   undisturbed = await runLeg(new SingleProcessGroup(), { strategy: 'accumulate', from: 0, to: end });
-  saved = await runAll(saves.map(({ leg }) => leg));
+  // Starting ranks takes longer than their runs: two starts of each number have to do.
+  saved = await runAll([...saves.map(({ leg }) => leg), ...wholes]);
   resumed = await runAll(resumes.map(({ leg }) => leg));
 }, 240_000);
 
@@ -92,7 +92,8 @@ describe('a checkpoint', () => {
       const stored = endToEnd(statefuls.get('model')!);
       for (const { parameters } of saved.get(leg)!) expect(parameters).toEqual(stored);
       const files = readdirSync(leg.save).filter((name) => name.startsWith('model.'));
-      expect(files).toHaveLength(leg.strategy === 'fsdp' ? leg.worldSize : 1);
+      // One of each rank for its shards, and one for scalars, which cannot be sharded.
+      expect(files).toHaveLength(leg.strategy === 'fsdp' ? leg.worldSize + 1 : 1);
     },
   );
 });
@@ -110,13 +111,11 @@ describe('resuming ends with the parameters of a run that was not disturbed', ()
 
   it.each(saves.map(({ cut, leg }) => [label(leg), cut.name, leg] as const))(
     'and to the bit with those of its own world: %s, %s',
-    async (_label, _cut, leg) => {
-      const whole = await runAll([{ strategy: leg.strategy, worldSize: leg.worldSize, from: 0, to: end }]);
-      const again = resumes.find(
-        ({ leg: { load, strategy, worldSize } }) =>
-          load === leg.save && strategy === leg.strategy && worldSize === leg.worldSize,
-      )!;
-      expect(resumed.get(again.leg)).toEqual([...whole.values()][0]);
+    (_label, _cut, leg) => {
+      const isSame = ({ strategy, worldSize }: World): boolean =>
+        strategy === leg.strategy && worldSize === leg.worldSize;
+      const again = resumes.find((resume) => resume.leg.load === leg.save && isSame(resume.leg))!;
+      expect(resumed.get(again.leg)).toEqual(saved.get(wholes.find(isSame)!));
     },
   );
 });
