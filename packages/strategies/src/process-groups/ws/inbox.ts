@@ -33,12 +33,20 @@ export class Inbox {
   readonly #earlyFrames: number[];
   readonly #comers = new Map<number, () => void>();
   #expected: ((peer: number) => Announcement) | null = null;
-  readonly #rank: number;
+  readonly #nameOf: (rank: number) => number;
+  readonly #self: number;
   readonly #onMismatch: (error: TensorloomError) => void;
 
   /** @param onMismatch a rank announced another call than this one makes */
-  constructor(rank: number, worldSize: number, onMismatch: (error: TensorloomError) => void) {
-    this.#rank = rank;
+  /** @param nameOf what to call a rank in messages */
+  constructor(
+    rank: number,
+    worldSize: number,
+    onMismatch: (error: TensorloomError) => void,
+    nameOf: (rank: number) => number,
+  ) {
+    this.#nameOf = nameOf;
+    this.#self = nameOf(rank);
     const ranks = Array.from({ length: worldSize }, (_, rank) => rank);
     this.#announced = ranks.map(() => new Map<number, Announcement>());
     this.#slots = ranks.map(() => new Map<string, Slot>());
@@ -138,12 +146,13 @@ export class Inbox {
   #compare(peer: number, given: Announcement): boolean {
     const expected = this.#expected!(peer);
     if (given.text === expected.text && given.total === expected.total) return true;
+    const they = this.#nameOf(peer);
     const isSame = given.text === expected.text;
-    const own = isSame ? `${expected.text} with ${expected.total} bytes from rank ${peer}` : expected.text;
-    const other = isSame ? `${given.text} with ${given.total} bytes to rank ${this.#rank}` : given.text;
+    const own = isSame ? `${expected.text} with ${expected.total} bytes from rank ${they}` : expected.text;
+    const other = isSame ? `${given.text} with ${given.total} bytes to rank ${this.#self}` : given.text;
     const calls = [
-      [this.#rank, own],
-      [peer, other],
+      [this.#self, own],
+      [they, other],
     ] as const;
     this.#onMismatch(mismatch(new Map(calls)));
     return false;

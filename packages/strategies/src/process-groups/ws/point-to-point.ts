@@ -148,8 +148,8 @@ export class PointToPoint {
     this.#group.fail(
       mismatch(
         new Map([
-          [this.#group.rank, own],
-          [peer, other],
+          [this.#group.globalRanks[this.#group.rank]!, own],
+          [this.#group.globalRanks[peer]!, other],
         ]),
       ),
     );

@@ -53,7 +53,12 @@ export class WsTransport implements Transport, MeshMember {
     this.rank = globalRanks.indexOf(mesh.request.rank);
     this.hash = createHash('sha256').update(id).digest().readUInt32LE(0);
     this.#pointToPoint = new PointToPoint(this);
-    this.#inbox = new Inbox(this.rank, this.worldSize, (error) => this.fail(error));
+    this.#inbox = new Inbox(
+      this.rank,
+      this.worldSize,
+      (error) => this.fail(error),
+      (peer) => this.globalRanks[peer]!,
+    );
     this.#absent = new AbsentRanks(this.hash, (peer, message) => this.#tell(peer, message));
     mesh.register(this);
   }
