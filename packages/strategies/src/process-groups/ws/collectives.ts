@@ -57,7 +57,7 @@ async function allReduceDirect(group: WsTransport, call: CollectiveCall, text: s
   const slots = [...group.peers()].map((peer) => group.expect(peer, 0, parts[peer]!));
   for (const peer of group.peers()) group.sendEager(peer, 0, text, bytesOf(data));
   await allCome(group);
-  for (const slot of slots) await group.filled(slot);
+  for (const slot of slots) await slot.filled();
   const sum = parts[0] === data ? data : parts[0]!;
   for (let rank = 1; rank < group.worldSize; rank++) reduceInto(sum, parts[rank]!, call.op!, type);
   if (call.op === 'mean') scaleToMean(sum, group.worldSize, type);
@@ -81,7 +81,7 @@ async function broadcast(group: WsTransport, call: CollectiveCall, text: string)
     await group.sendBulk(next, 0, bytesOf(data), slot);
     await group.link(next).released();
   }
-  if (slot !== null) await group.filled(slot);
+  if (slot !== null) await slot.filled();
 }
 
 async function gather(group: WsTransport, call: CollectiveCall, text: string): Promise<void> {
@@ -95,7 +95,7 @@ async function gather(group: WsTransport, call: CollectiveCall, text: string): P
     await group.sendBulk(destination, 0, bytesOf(call.input!));
     await group.link(destination).released();
   }
-  for (const slot of slots) await group.filled(slot);
+  for (const slot of slots) await slot.filled();
 }
 
 async function scatter(group: WsTransport, call: CollectiveCall, text: string): Promise<void> {
@@ -103,7 +103,7 @@ async function scatter(group: WsTransport, call: CollectiveCall, text: string): 
   const slot = group.rank === source ? null : group.expect(source, 0, call.output!);
   for (const peer of group.peers()) group.announce(peer, text);
   await allCome(group);
-  if (slot !== null) return group.filled(slot);
+  if (slot !== null) return slot.filled();
   const parts = partsOf(call.input!, call.counts);
   await Promise.all([...group.peers()].map((peer) => sendAll(group, peer, parts[peer]!)));
   copyInto(call.output, parts[group.rank]!);
@@ -117,7 +117,7 @@ async function allToAll(group: WsTransport, call: CollectiveCall, text: string):
   await allCome(group);
   copyInto(outputs[group.rank]!, inputs[group.rank]!);
   await Promise.all([...group.peers()].map((peer) => sendAll(group, peer, inputs[peer]!)));
-  for (const slot of slots) await group.filled(slot);
+  for (const slot of slots) await slot.filled();
 }
 
 async function sendAll(group: WsTransport, peer: number, data: CollectiveArray): Promise<void> {

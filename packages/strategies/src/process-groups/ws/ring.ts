@@ -38,7 +38,7 @@ export async function allReduceRing(group: WsTransport, call: CollectiveCall, te
       slots[steps - 1 + step],
       step === 0 ? scale : null,
     );
-  for (const slot of slots) await group.filled(slot);
+  for (const slot of slots) await slot.filled();
   await group.link(next).released();
 }
 
@@ -66,7 +66,7 @@ export async function reduceScatterRing(group: WsTransport, call: CollectiveCall
   await neighboursCome(group, text);
   await group.sendBulk(next, 0, bytesOf(part(rank - 1)));
   for (let step = 1; step < steps; step++) await group.sendBulk(next, step, bytesOf(sums[step - 1]!), slots[step - 1]);
-  await group.filled(slots[steps - 1]!);
+  await slots[steps - 1]!.filled();
   if (call.op === 'mean') scaleToMean(result, worldSize, call.elementType);
   await group.link(next).released();
   if (isInPlace) output.set(result);
@@ -84,7 +84,7 @@ export async function allGatherRing(group: WsTransport, call: CollectiveCall, te
   await neighboursCome(group, text);
   for (let step = 0; step < worldSize - 1; step++)
     await group.sendBulk(next, step, bytesOf(part(rank - step)), step === 0 ? null : slots[step - 1]!);
-  for (const slot of slots) await group.filled(slot);
+  for (const slot of slots) await slot.filled();
   await group.link(next).released();
 }
 

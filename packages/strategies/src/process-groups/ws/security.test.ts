@@ -1,17 +1,13 @@
 /** Strangers at the door of a running job: it goes on unharmed, with bounded memory, and says so once. */
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi, type MockInstance } from 'vitest';
 import type { Transport, TransportRequest } from '../transport.ts';
 import { Cable } from './cable.testing.ts';
-import type { Connection } from './connection.ts';
 import { createWsTransport } from './create-ws-transport.ts';
 import { dial } from './dialer.ts';
-import { FrameKind, writeHeader } from './frames.ts';
-import { PROTOCOL_VERSION } from './handshake.ts';
-import { closeRanks, outcomes, requestsFor, sumOf } from './ws-ranks.testing.ts';
+import { asRankOne, closeRanks, requestsFor, sumOf } from './ws-ranks.testing.ts';
 
 let warn: MockInstance;
 let requests: TransportRequest[] = [];
@@ -77,28 +73,6 @@ function closed(socket: Socket): Promise<void> {
   return socket.closed ? Promise.resolve() : new Promise((resolve) => socket.once('close', () => resolve()));
 }
 
-const hello = (port: number) => ({
-  version: PROTOCOL_VERSION,
-  job: requests[0]!.jobId,
-  rank: 1,
-  to: 0,
-  worldSize: 2,
-  instance: 'a stranger',
-  host: '127.0.0.1',
-  port,
-  received: 0,
-  nonce: 'a nonce',
-});
-const dialOptions = (key: string) => ({
-  host: '127.0.0.1',
-  port: requests[0]!.mainPort,
-  key,
-  tls: undefined,
-  maxFrameBytes: 1_000_000,
-  timeoutMs: 5000,
-  hello: () => hello(1),
-});
-
 const UPGRADE =
   'GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
 
@@ -118,7 +92,9 @@ describe('a running job', () => {
   it('refuses wrong tokens, and says so once', async () => {
     await startJob();
     for (let i = 0; i < 20; i++)
-      await expect(dial(dialOptions(`token:guess ${i}`), () => {})).rejects.toMatchObject({ kind: 'denied' });
+      await expect(dial(asRankOne(requests[0]!, `token:guess ${i}`), () => {})).rejects.toMatchObject({
+        kind: 'denied',
+      });
     await expectGoesOn();
     expect(warn.mock.calls.map(([text]) => String(text)).filter((text) => text.includes('token'))).toHaveLength(1);
   });
@@ -136,7 +112,7 @@ describe('a running job', () => {
 
   it('refuses another process that has the token and claims a rank that is here', async () => {
     await startJob();
-    const impostor = dial(dialOptions(`token:${requests[0]!.token!}`), () => {});
+    const impostor = dial(asRankOne(requests[0]!, `token:${requests[0]!.token!}`), () => {});
     await expect(impostor).rejects.toThrow(/another process is rank 1 already/);
     await expectGoesOn();
   });
@@ -266,64 +242,5 @@ describe('a running job', () => {
     );
     expect(listening.length).toBeGreaterThanOrEqual(2);
     expect(new Set(listening)).toEqual(new Set(['0100007F']));
-  });
-});
-
-describe('a rank of the job that is faulty', () => {
-  const WORLD = createHash('sha256').update('world').digest().readUInt32LE(0);
-
-  /** Rank 0, and a connection of ours in place of rank 1. */
-  async function startWithFaulty(): Promise<Connection> {
-    requests = await requestsFor(2);
-    const first = createWsTransport(requests[0]!);
-    let connection: Connection | null = null;
-    while (connection === null)
-      await dial(dialOptions(`token:${requests[0]!.token!}`), (made) => (connection = made)).catch(() => {});
-    ranks = [await first];
-    return connection;
-  }
-  const header = {
-    kind: FrameKind.collective,
-    isLast: false,
-    textBytes: 0,
-    group: 0,
-    sequence: 1,
-    acknowledged: 0,
-    call: 1,
-    step: 0,
-    dataBytes: 0,
-    offset: 0,
-    total: 0,
-  };
-  const cases: readonly (readonly [string, Buffer])[] = [
-    ['an oversized message', Buffer.alloc(5_000_000)],
-    ['no frame', Buffer.alloc(500, 7)],
-    ['a frame of a group that does not exist', writeHeader({ ...header, group: 99 })],
-    ['a frame out of order', writeHeader({ ...header, sequence: 7 })],
-    ['an acknowledgement of what was not sent', writeHeader({ ...header, acknowledged: 1000 })],
-    [
-      'a control message that is none',
-      Buffer.concat([
-        writeHeader({ ...header, kind: FrameKind.control, dataBytes: 5, total: 5 }),
-        Buffer.from('hello'),
-      ]),
-    ],
-    [
-      'a large transfer that nobody asked for',
-      Buffer.concat([
-        writeHeader({ ...header, group: WORLD, dataBytes: 100_000, total: 2 ** 50 }),
-        Buffer.alloc(100_000),
-      ]),
-    ],
-  ];
-
-  it.each(cases)('and sends %s is cut off and named', async (_, message) => {
-    const { socket } = await startWithFaulty();
-    const pending = outcomes([ranks[0]!.execute(sumOf(new Float32Array(10)))]);
-    socket.send(message);
-    const [error] = await pending;
-    expect(error).toMatchObject({ code: 'RANK_LOST' });
-    expect(error!.message).toMatch(/^Rank 1 sent what no rank of this job sends/);
-    socket.terminate();
   });
 });

@@ -26,7 +26,6 @@ export class Slot {
   #partialBytes = 0;
   #waiting: { readonly bytes: number; readonly resolve: () => void; readonly reject: (error: Error) => void } | null =
     null;
-  #error: Error | null = null;
 
   constructor(target: CollectiveArray, reduction: ReduceOp | null, type: ElementType) {
     this.#target = bytesOf(target);
@@ -59,17 +58,15 @@ export class Slot {
     resolve();
   }
 
-  fail(error: Error): void {
-    this.#error = error;
-    this.#waiting?.reject(error);
-    this.#waiting = null;
-  }
-
   /** Resolves when the first `bytes` bytes are in place. One waits at a time. */
   atLeast(bytes: number): Promise<void> | undefined {
     if (this.doneBytes >= bytes) return undefined;
-    if (this.#error !== null) throw this.#error;
-    return new Promise((resolve, reject) => (this.#waiting = { bytes, resolve, reject }));
+    return new Promise((resolve) => (this.#waiting = { bytes, resolve }));
+  }
+
+  /** Resolves when all is in place. */
+  async filled(): Promise<void> {
+    await this.atLeast(this.totalBytes);
   }
 
   #reduce(bytes: Uint8Array): void {

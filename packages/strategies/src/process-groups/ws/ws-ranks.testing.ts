@@ -6,6 +6,8 @@ import { elementTypeOf } from '@tensorloom/core/distributed';
 import type { CollectiveCall, CollectiveKind } from '../collective-call.ts';
 import type { Transport, TransportRequest } from '../transport.ts';
 import { createWsTransport } from './create-ws-transport.ts';
+import type { DialOptions } from './dialer.ts';
+import { PROTOCOL_VERSION } from './handshake.ts';
 
 export async function freePort(): Promise<number> {
   const server = createServer();
@@ -77,4 +79,19 @@ export function sumOf(data: CollectiveArray): CollectiveCall {
 export async function outcomes(calls: readonly unknown[]): Promise<(Error | null)[]> {
   const settled = await Promise.allSettled(calls);
   return settled.map((result) => (result.status === 'rejected' ? (result.reason as Error) : null));
+}
+
+/** A connection to the main rank of a world of two by somebody who takes the part of rank 1. */
+export function asRankOne(main: TransportRequest, key: string): DialOptions {
+  const { jobId: job, mainPort: port } = main;
+  const who = { version: PROTOCOL_VERSION, job, rank: 1, to: 0, worldSize: 2, instance: 'a stranger' };
+  return {
+    host: '127.0.0.1',
+    port,
+    key,
+    tls: undefined,
+    maxFrameBytes: 1_000_000,
+    timeoutMs: 5000,
+    hello: () => ({ ...who, host: '127.0.0.1', port: 1, received: 0, nonce: 'a nonce' }),
+  };
 }

@@ -176,11 +176,6 @@ export class WsTransport implements Transport, MeshMember {
     return this.#inbox.expect(peer, step, target, this.#call!.elementType, reduction);
   }
 
-  /** Resolves when a slot is full. */
-  async filled(slot: Slot): Promise<void> {
-    await slot.atLeast(slot.totalBytes);
-  }
-
   /** Sends small data, copied, with the announcement. */
   sendEager(peer: number, step: number, text: string, data: Uint8Array): void {
     this.#send(peer, step, text, data, 0, data.length);
