@@ -37,6 +37,8 @@ export interface GradientExchange extends Reduction {
 export abstract class ExchangingStrategy extends WindowStrategy {
   #exchange: GradientExchange | null = null;
   #endBackward: (() => void) | null = null;
+  /** Forward is over, and what is sent during backward may have begun. */
+  #walking = false;
   #unsynchronized = 0;
 
   protected abstract createExchange(context: StrategyContext): GradientExchange;
@@ -63,8 +65,8 @@ export abstract class ExchangingStrategy extends WindowStrategy {
       this.#endBackward?.();
       return output;
     } catch (error) {
-      // The other ranks wait for the rest of what was begun.
-      if (this.#endBackward !== null) {
+      // The other ranks wait for the rest of what was begun. A forward that failed has begun nothing.
+      if (this.#walking) {
         const { processGroup } = this.context;
         const reason = error instanceof Error ? error.message : String(error);
         processGroup.abort(`backward failed on rank ${processGroup.rank}: ${reason}`);
@@ -72,6 +74,7 @@ export abstract class ExchangingStrategy extends WindowStrategy {
       throw error;
     } finally {
       this.#endBackward = null;
+      this.#walking = false;
     }
   }
 
@@ -80,7 +83,14 @@ export abstract class ExchangingStrategy extends WindowStrategy {
     const overlap = this.#exchange?.overlap(module, closes);
     if (!overlap) return {};
     this.#endBackward = overlap.end;
-    return overlap.hooks;
+    const { hooks } = overlap;
+    return {
+      ...hooks,
+      onItems: (items) => {
+        this.#walking = true;
+        hooks.onItems?.(items);
+      },
+    };
   }
 
   /** Gradients stay on this rank until a later backward, or until the window closes. */

@@ -12,9 +12,11 @@ import {
 /** Elements sent at a time, so that no second copy of a large table is ever held. */
 const CHUNK_ELEMENTS = 4 * 1024 * 1024;
 
-/** @throws TensorloomError `COLLECTIVE_MISMATCH` naming the ranks and the first parameter that differs in name or shape */
+/** @throws TensorloomError `COLLECTIVE_MISMATCH` naming the ranks and the first parameter that differs in name, shape or in being frozen */
 export async function checkSameModule({ processGroup }: StrategyContext, module: Module): Promise<void> {
-  const lines = [...module.namedParameters()].map(([name, { shape }]) => `${name} [${shape.join(', ')}]`);
+  const lines = [...module.namedParameters()].map(
+    ([name, { shape, requiresGrad }]) => `${name} [${shape.join(', ')}]${requiresGrad ? '' : ' (frozen)'}`,
+  );
   const digest = createHash('sha256').update(lines.join('\n')).digest('hex');
   const digests = await processGroup.allGatherObject(digest);
   const others = digests.flatMap((each, rank) => (each === digests[0] ? [] : [rank]));

@@ -76,6 +76,8 @@ abstract class ZeroStrategy extends ExchangingStrategy {
   override async step(optimizer: Optimizer, options: StepOptions): Promise<StepResult> {
     const result = await super.step(optimizer, options);
     if (result.stepped) await this.#gather(optimizer);
+    // What was frozen in the middle of a window still has a gradient.
+    if (result.closed) for (const whole of this.#wholesOf.get(optimizer) ?? []) whole.zeroGrad();
     return result;
   }
 
@@ -92,6 +94,8 @@ abstract class ZeroStrategy extends ExchangingStrategy {
   }
 
   override heldBytes(): HeldBytes {
+    // What is under way is neither here nor there.
+    this.#zero?.settle();
     const held = super.heldBytes();
     const ofShards = heldBytes(this.#zero?.shards ?? [], []);
     return { ...held, gradients: held.gradients + ofShards.gradients };
