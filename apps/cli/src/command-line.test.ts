@@ -54,6 +54,13 @@ describe('a mistake on the command line is told by name, before anything else, w
     [['train', '--accelerator=cpu', '--precision=16-mixed'], /16-mixed[^]*cpu/],
     [['train', '--config=none.yaml'], /Cannot read the configuration file none\.yaml/],
     [['train', '--resume=none'], /none is not a run folder/],
+    [['run', 'none.ts'], /No script at .*none\.ts/],
+    [
+      ['launch', '--devices=0', '--', 'train'],
+      /--devices <n>' argument '0' is invalid\. It is not a whole number of at least 1/,
+    ],
+    [['launch', '--num-nodes=2', '--', 'train'], /numNodes is 2; give nodeRank.*mainAddress.*token/],
+    [['launch', '--token-file=none', '--', 'train'], /--token-file=none: expected a file/],
     [['evaluate'], /required option '--model/],
     [['predict', '--model=bloom-tiny', 'x'], /bloom-tiny is a preset/],
     [

@@ -26,6 +26,18 @@ export class Workplace {
   readonly folder = mkdtempSync(join(tmpdir(), 'tensorloom-cli-'));
   readonly #processes = new Set<ChildProcess>();
 
+  readonly binary = binary;
+
+  /** The variables of a command that is run here. */
+  get environment(): NodeJS.ProcessEnv {
+    return {
+      ...process.env,
+      TENSORLOOM_CACHE: this.path('cache'),
+      HF_HUB_CACHE: this.path('hub'),
+      HF_HUB_OFFLINE: '1',
+    };
+  }
+
   path(...parts: string[]): string {
     return join(this.folder, ...parts);
   }
@@ -41,13 +53,7 @@ export class Workplace {
   ): Running {
     const child = spawn(binary, args, {
       cwd: this.folder,
-      env: {
-        ...process.env,
-        TENSORLOOM_CACHE: this.path('cache'),
-        HF_HUB_CACHE: this.path('hub'),
-        HF_HUB_OFFLINE: '1',
-        ...options.env,
-      },
+      env: { ...this.environment, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     this.#processes.add(child);
