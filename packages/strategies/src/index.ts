@@ -16,3 +16,5 @@ export { launchRanks } from './launcher/launch-ranks.ts';
 export type { LaunchOptions } from './launcher/launch-options.ts';
 export { watchLauncher } from './launcher/watch-launcher.ts';
 export { LocalProcessGroup, localMemory, type LocalGroupOptions } from './process-groups/local/local-group.ts';
+export { WorkerProcessGroup } from './process-groups/worker/worker-group.ts';
+export type { TracedCall } from './process-groups/worker/protocol.ts';

@@ -22,10 +22,10 @@ describe('local', () => {
 
 describe.each([
   ['shm', [1, 2, 3, 4], shmMissing === null],
-  ['ws', [1, 2, 3, 4], true],
-  ['mpi', [1, 2, 3, 4], hasMpi],
+  ['ws', [1, 2, 3], true],
+  ['mpi', [2, 3], hasMpi],
   // Two ranks on each host, and one on the last of three.
-  ['shm+ws', [2, 3, 4], shmMissing === null],
+  ['shm+ws', [3, 4], shmMissing === null],
 ] as const)('%s', (processGroup, worldSizes, isThere) => {
   it.runIf(isThere).each(worldSizes)('is a process group, with %i ranks', async (worldSize) => {
     const ranksPerNode = processGroup === 'shm+ws' ? 2 : worldSize;

@@ -27,9 +27,8 @@ function expectTold(run: RankProcessResults<unknown>, lost: number, code: string
 describe.each([
   ['shm', 3],
   ['shm+ws', 4],
-  ['ws', 3],
 ] as const)('%s', (processGroup, worldSize) => {
-  const isThere = processGroup === 'ws' || hasShm;
+  const isThere = hasShm;
   const base = {
     processGroup,
     ranksPerNode: processGroup === 'shm+ws' ? 2 : worldSize,
