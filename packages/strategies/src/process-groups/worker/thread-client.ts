@@ -54,7 +54,9 @@ export class ThreadClient {
     });
     this.#exited = new Promise<void>((resolve) => {
       worker.once('exit', (code) => {
-        if (!this.#isClosing) this.#lose(`ended with code ${code}`);
+        this.settle();
+        // While closing, only what it has not done is amiss: it was stopped because it took too long.
+        if (!this.#isClosing || this.#pending.length > 0) this.#lose(`ended with code ${code}`);
         this.settle();
         resolve();
       });

@@ -59,6 +59,25 @@ describe.runIf(shmUnavailable() === null)('WorkerProcessGroup', () => {
     expect(copy.every((value) => value === 1)).toBe(true);
   });
 
+  it('does not wait for ever for a rank when it closes', async () => {
+    const requests = [0, 1].map((rank) => ({
+      rank,
+      worldSize: 2,
+      localRank: rank,
+      localWorldSize: 2,
+      rankTimeoutMs: 2000,
+    }));
+    const { jobId } = request();
+    const [first, second] = await Promise.all(
+      requests.map((each) => WorkerProcessGroup.start('shm', request({ ...each, jobId }))),
+    );
+    const work = first?.barrier('alone');
+    await expect(first?.close()).rejects.toMatchObject({ code: 'RANK_LOST' });
+    await expect(work).rejects.toMatchObject({ code: 'RANK_LOST' });
+    second?.abort('the test is over');
+    await second?.close();
+  });
+
   it('passes on with its code why the ranks cannot meet', async () => {
     await expect(WorkerProcessGroup.start('shm', request({ worldSize: 2, localWorldSize: 2 }))).rejects.toMatchObject({
       code: 'TIMEOUT',
