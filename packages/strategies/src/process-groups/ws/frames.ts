@@ -102,6 +102,27 @@ export function readHeader(bytes: Buffer, messageBytes: number): FrameHeader {
   return header;
 }
 
+/** A message, taken apart. The data stay where they are, in pieces as they came. */
+export interface Frame {
+  readonly header: FrameHeader;
+  readonly text: string;
+  readonly data: readonly Uint8Array[];
+  readonly messageBytes: number;
+}
+
+/** @throws TensorloomError `BAD_DATA` */
+export function readFrame(pieces: readonly Buffer[]): Frame {
+  const messageBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const first = pieces[0] ?? Buffer.alloc(0);
+  const header = readHeader(first, messageBytes);
+  const dataStart = HEADER_BYTES + header.textBytes;
+  if (first.length < dataStart) throw malformed('its head is in pieces');
+  const text = header.textBytes === 0 ? '' : first.toString('utf8', HEADER_BYTES, dataStart);
+  const rest = pieces.slice(1);
+  const data = first.length === dataStart ? rest : [first.subarray(dataStart), ...rest];
+  return { header, text, data: header.dataBytes === 0 ? [] : data, messageBytes };
+}
+
 function malformed(what: string): TensorloomError {
   return new TensorloomError('BAD_DATA', `A message is no frame: ${what}.`);
 }

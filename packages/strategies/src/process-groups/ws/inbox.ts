@@ -33,26 +33,24 @@ export class Inbox {
   readonly #earlyFrames: number[];
   readonly #comers = new Map<number, () => void>();
   #expected: ((peer: number) => Announcement) | null = null;
-  readonly #nameOf: (rank: number) => number;
+  readonly #names: readonly number[];
   readonly #self: number;
   readonly #onMismatch: (error: TensorloomError) => void;
 
-  /** @param onMismatch a rank announced another call than this one makes */
-  /** @param nameOf what to call a rank in messages */
-  constructor(
-    rank: number,
-    worldSize: number,
-    onMismatch: (error: TensorloomError) => void,
-    nameOf: (rank: number) => number,
-  ) {
-    this.#nameOf = nameOf;
-    this.#self = nameOf(rank);
-    const ranks = Array.from({ length: worldSize }, (_, rank) => rank);
+  /**
+   * @param rank this rank in the group
+   * @param names of the members, by rank in the group: their ranks in the world
+   * @param onMismatch a rank announced another call than this one makes
+   */
+  constructor(rank: number, names: readonly number[], onMismatch: (error: TensorloomError) => void) {
+    this.#names = names;
+    this.#self = names[rank]!;
+    this.#onMismatch = onMismatch;
+    const ranks = [...names.keys()];
     this.#announced = ranks.map(() => new Map<number, Announcement>());
     this.#slots = ranks.map(() => new Map<string, Slot>());
     this.#early = ranks.map(() => new Map<string, EarlyFrame[]>());
     this.#earlyFrames = ranks.map(() => 0);
-    this.#onMismatch = onMismatch;
   }
 
   /** @param expected what each rank must announce */
@@ -146,7 +144,7 @@ export class Inbox {
   #compare(peer: number, given: Announcement): boolean {
     const expected = this.#expected!(peer);
     if (given.text === expected.text && given.total === expected.total) return true;
-    const they = this.#nameOf(peer);
+    const they = this.#names[peer]!;
     const isSame = given.text === expected.text;
     const own = isSame ? `${expected.text} with ${expected.total} bytes from rank ${they}` : expected.text;
     const other = isSame ? `${given.text} with ${given.total} bytes to rank ${this.#self}` : given.text;

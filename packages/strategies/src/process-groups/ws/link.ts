@@ -6,7 +6,7 @@ import { TensorloomError } from '@tensorloom/core/distributed';
 import { WebSocket } from 'ws';
 import { Conditions } from './conditions.ts';
 import { sendMessage, type Connection } from './connection.ts';
-import { FrameKind, HEADER_BYTES, readHeader, writeHeader, type FrameHeader } from './frames.ts';
+import { FrameKind, readFrame, writeHeader, type Frame, type FrameHeader } from './frames.ts';
 
 /** Up to this size data are copied, so that the caller has its memory back at once; beyond, they are sent from where they are. */
 export const EAGER_BYTES = 16 * 1024;
@@ -185,16 +185,13 @@ export class Link {
     this.lastHeardMs = performance.now();
     try {
       if (!isBinary) throw new TensorloomError('BAD_DATA', 'A message is text.');
-      const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      const first = pieces[0] ?? Buffer.alloc(0);
-      const header = readHeader(first, bytes);
-      if (first.length < HEADER_BYTES + header.textBytes)
-        throw new TensorloomError('BAD_DATA', 'A message is no frame: its head is in pieces.');
+      const frame = readFrame(pieces);
+      const { header } = frame;
       if (header.acknowledged > this.#sequence)
         throw new TensorloomError('BAD_DATA', `It acknowledges frame ${header.acknowledged} of ${this.#sequence}.`);
       this.#onAcknowledged(header.acknowledged);
       if (header.kind === FrameKind.acknowledgement) this.#onAcknowledgement(header);
-      else this.#onNumbered(header, first, pieces, bytes);
+      else this.#onNumbered(frame);
     } catch (error) {
       this.#fault((error as Error).message);
     }
@@ -208,21 +205,13 @@ export class Link {
     this.#conditions.check();
   }
 
-  #onNumbered(header: FrameHeader, first: Buffer, pieces: readonly Buffer[], bytes: number): void {
+  #onNumbered({ header, text, data, messageBytes }: Frame): void {
     // Sent again over a new connection, and here already.
     if (header.sequence <= this.received) return;
     if (header.sequence !== this.received + 1)
       throw new TensorloomError('BAD_DATA', `Frame ${header.sequence} came after ${this.received}.`);
-    const dataStart = HEADER_BYTES + header.textBytes;
-    const text = header.textBytes === 0 ? '' : first.toString('utf8', HEADER_BYTES, dataStart);
-    const data =
-      header.dataBytes === 0
-        ? []
-        : first.length === dataStart
-          ? pieces.slice(1)
-          : [first.subarray(dataStart), ...pieces.slice(1)];
     this.received = header.sequence;
-    this.#unacknowledgedBytes += bytes;
+    this.#unacknowledgedBytes += messageBytes;
     this.#unacknowledgedFrames++;
     this.#events.onFrame(header, text, data);
     if (this.#unacknowledgedBytes >= ACKNOWLEDGE_BYTES || this.#unacknowledgedFrames >= ACKNOWLEDGE_FRAMES)

@@ -24,8 +24,7 @@ export class Slot {
   /** The beginning of an element whose end has not arrived. */
   readonly #partial = new Uint8Array(8);
   #partialBytes = 0;
-  #waiting: { readonly bytes: number; readonly resolve: () => void; readonly reject: (error: Error) => void } | null =
-    null;
+  #waiting: { readonly bytes: number; readonly resolve: () => void } | null = null;
 
   constructor(target: CollectiveArray, reduction: ReduceOp | null, type: ElementType) {
     this.#target = bytesOf(target);

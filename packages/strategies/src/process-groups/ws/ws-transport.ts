@@ -19,6 +19,7 @@ export class WsTransport implements Transport, MeshMember {
   readonly worldSize: number;
   readonly hash: number;
   readonly globalRanks: readonly number[];
+  readonly chunkBytes: number;
   error: TensorloomError | null = null;
   readonly #id: string;
   readonly #mesh: Mesh;
@@ -33,10 +34,7 @@ export class WsTransport implements Transport, MeshMember {
   #lastProgressMs = 0;
   #isAsking = false;
 
-  /**
-   * @param globalRanks of the members, this rank among them
-   * @param onClose after the whole mesh is closed; of the world's transport only
-   */
+  /** @param onClose after the whole mesh is closed; of the world's transport only */
   constructor(
     mesh: Mesh,
     globalRanks: readonly number[],
@@ -49,22 +47,14 @@ export class WsTransport implements Transport, MeshMember {
     this.#parent = parent;
     this.#onClose = onClose;
     this.globalRanks = globalRanks;
+    this.chunkBytes = mesh.chunkBytes;
     this.worldSize = globalRanks.length;
     this.rank = globalRanks.indexOf(mesh.request.rank);
     this.hash = createHash('sha256').update(id).digest().readUInt32LE(0);
     this.#pointToPoint = new PointToPoint(this);
-    this.#inbox = new Inbox(
-      this.rank,
-      this.worldSize,
-      (error) => this.fail(error),
-      (peer) => this.globalRanks[peer]!,
-    );
+    this.#inbox = new Inbox(this.rank, globalRanks, (error) => this.fail(error));
     this.#absent = new AbsentRanks(this.hash, (peer, message) => this.#tell(peer, message));
     mesh.register(this);
-  }
-
-  get chunkBytes(): number {
-    return this.#mesh.chunkBytes;
   }
 
   get doing(): string {
@@ -81,7 +71,7 @@ export class WsTransport implements Transport, MeshMember {
       // A call that failed is left where it waits: nothing wakes it any more, and it sends nothing.
       await Promise.race([this.#run(call), failed]);
     } catch (error) {
-      const failure = this.#failure() ?? asTensorloomError(error);
+      const failure = this.#failure() ?? (error as TensorloomError);
       this.fail(failure);
       throw failure;
     } finally {
@@ -113,8 +103,8 @@ export class WsTransport implements Transport, MeshMember {
     // Before the barrier: whoever has passed it may send to the new group.
     const child = ranks.includes(this.rank) ? new WsTransport(this.#mesh, members, id, this) : null;
     if (child !== null) this.#children.push(child);
-    const nothing = { input: null, output: null, elementType: 'uint8', op: null, peer: -1, tag: 0 } as const;
-    await this.execute({ ...nothing, kind: 'barrier', counts: [], receiveCounts: [], name });
+    const none = { input: null, output: null, elementType: 'uint8', op: null, peer: -1, tag: 0 } as const;
+    await this.execute({ ...none, kind: 'barrier', counts: [], receiveCounts: [], name });
     return child;
   }
 
@@ -257,9 +247,4 @@ export class WsTransport implements Transport, MeshMember {
     const where = `${describeCall(call)} (process group ${this.#id})`;
     this.fail(waitedTooLong(this.globalRanks[this.rank]!, seconds, where, names, isPointToPoint));
   }
-}
-
-function asTensorloomError(error: unknown): TensorloomError {
-  if (error instanceof TensorloomError) return error;
-  return new TensorloomError('ABORTED', `A collective failed: ${String(error)}`, { cause: error });
 }
