@@ -1,4 +1,4 @@
-/** `tensorloom evaluate`: accuracy of a trained model on one part of a data set. */
+/** `tensorloom evaluate`: accuracy of a trained model on one part of a data set, which ranks share where there are several. */
 import { TensorloomError } from '@tensorloom/core';
 import { resolveConfig } from './config/resolve.ts';
 import type { PartialRunConfig } from './config/schema.ts';
@@ -38,16 +38,19 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   );
   const batches = fabric.setupDataLoader(loader, { training: false });
   const started = performance.now();
-  const onBatch = (done: number): void => progress.counting(`evaluating ${request.part}`, done, part.length);
+  const onBatch = (done: number): void =>
+    progress.counting(`evaluating ${request.part}`, Math.min(part.length, done * fabric.worldSize), part.length);
   const result = await evaluate(fabric, trained.model, batches, { onBatch });
   refuseNonFiniteLogits(result);
   const seconds = (performance.now() - started) / 1000;
   progress.stop();
-  process.stdout.write(
-    request.json
-      ? `${JSON.stringify({ data: data.name, part: request.part, ...result, seconds, accelerator: fabric.accelerator.name })}\n`
-      : `${request.part} accuracy of ${data.name}: ${formatAccuracy(result.accuracy)} (${formatCount(result.correct)} of ${formatCount(result.total)}) in ${seconds.toFixed(1)} s\n`,
-  );
+  if (fabric.isGlobalZero)
+    process.stdout.write(
+      request.json
+        ? `${JSON.stringify({ data: data.name, part: request.part, ...result, seconds, accelerator: fabric.accelerator.name })}\n`
+        : `${request.part} accuracy of ${data.name}: ${formatAccuracy(result.accuracy)} (${formatCount(result.correct)} of ${formatCount(result.total)}) in ${seconds.toFixed(1)} s\n`,
+    );
+  await fabric.close();
   signals.close();
 }
 

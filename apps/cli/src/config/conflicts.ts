@@ -8,6 +8,8 @@ const strategyOptionKeys = [
   ['bucketMegabytes', ['ddp', 'zero1', 'zero2']],
   ['compression', ['ddp']],
   ['reduceEachMicroBatch', ['zero2', 'fsdp']],
+  ['parameterStorage', ['fsdp']],
+  ['reductionStorage', ['fsdp']],
 ] as const satisfies readonly (readonly [OptionKey, readonly string[]])[] as readonly (readonly [
   OptionKey,
   readonly string[],

@@ -81,6 +81,14 @@ export const runSchema = z.strictObject({
     .describe(
       'zero2, fsdp: reduce gradients after each micro-batch (least memory, the default) or once per step (fewest messages)',
     ),
+  parameterStorage: z
+    .enum(['float32', 'float16', 'bfloat16'])
+    .optional()
+    .describe('fsdp: numbers in which parameters travel to where they are used; shards stay float32'),
+  reductionStorage: z
+    .enum(['float32', 'float16', 'bfloat16'])
+    .optional()
+    .describe('fsdp: numbers in which gradients travel'),
   collectiveTimeoutMs: count().optional().describe('how long ranks wait for one that does not come'),
   rankTimeoutMs: count().optional().describe('how long a rank may give no sign of life'),
   listenAddress: name()

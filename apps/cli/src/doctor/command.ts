@@ -12,7 +12,7 @@ export function registerDoctorCommand(program: Command): void {
     .command('doctor')
     .summary('what is installed, what is missing and what that costs')
     .description(
-      'Looks at this machine: Node.js, processor, memory, accelerators, precisions, strategies, cache folder and packages.',
+      'Looks at this machine: Node.js, processor, memory, accelerators, precisions, strategies, process groups, cluster environment, cache folder and packages.',
     )
     .option('--json', 'print one JSON document instead of text')
     .addHelpText('after', '\nExit codes: 0 training is possible here, 1 it is not (the reasons are printed).')

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { examineAccelerators } from './accelerators.ts';
 import { examine, isSupported } from './examine.ts';
 import { examineMachine, parseSimdFlags } from './machine.ts';
+import { examineEnvironment } from './ranks.ts';
 import { bytes, formatFindings } from './report.ts';
 import { examineCache } from './storage.ts';
 
@@ -101,6 +102,8 @@ describe('the findings', () => {
     for (const name of [...accelerators.names(), ...findings.precisions.map((each) => each.name), findings.cache.path])
       expect(text).toContain(name);
     expect(text).toMatch(/Training is possible here\.$/);
+    for (const name of ['auto', 'shm', 'ws', 'mpi']) expect(text).toMatch(new RegExp(`\\[[x ]\\] ${name}: `));
+    expect(text).toMatch(/Cluster environment\n {2}none: started alone\n {2}recognised: .*torchrun/);
   });
 
   it('say what stands in the way', async () => {
@@ -113,4 +116,12 @@ describe('the findings', () => {
 
 it('bytes are given in the unit that keeps them short', () => {
   expect([0, 512, 1536, 3 * 1024 ** 3].map(bytes)).toEqual(['0 bytes', '512 bytes', '1.5 KiB', '3.0 GiB']);
+});
+
+it("the cluster environment is told from a launcher's variables, also where they are wrong", () => {
+  const variables = { RANK: '1', WORLD_SIZE: '2', MASTER_ADDR: '10.0.0.1', MASTER_PORT: '29500' };
+  expect(examineEnvironment(variables).description).toMatch(
+    /^torchrun: rank 1 of 2, on \d machines?, meeting at 10\.0\.0\.1:29500$/,
+  );
+  expect(examineEnvironment({ RANK: '1' }).description).toMatch(/cannot be used: torchrun: WORLD_SIZE is not set/);
 });

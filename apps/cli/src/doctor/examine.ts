@@ -4,6 +4,12 @@ import '@tensorloom/strategies';
 import { examineAccelerators, type AcceleratorFinding } from './accelerators.ts';
 import { examineMachine, type Machine } from './machine.ts';
 import { examinePackages, ownVersion, type PackageFinding } from './packages.ts';
+import {
+  examineEnvironment,
+  examineProcessGroups,
+  type EnvironmentFinding,
+  type ProcessGroupFinding,
+} from './ranks.ts';
 import { examineCache, type CacheFinding } from './storage.ts';
 
 export interface Findings {
@@ -14,6 +20,8 @@ export interface Findings {
   /** Every precision, with the accelerators here that have it. */
   readonly precisions: readonly { readonly name: string; readonly accelerators: readonly string[] }[];
   readonly strategies: readonly { readonly name: string; readonly summary: string }[];
+  readonly processGroups: readonly ProcessGroupFinding[];
+  readonly environment: EnvironmentFinding;
   readonly cache: CacheFinding;
   readonly packages: readonly PackageFinding[];
   /** What stands in the way of training, each with what to do. */
@@ -51,6 +59,8 @@ export async function examine(): Promise<Findings> {
       accelerators: accelerators.filter((each) => each.precisions.includes(name)).map((each) => each.name),
     })),
     strategies: strategies.names().map((name) => ({ name, summary: strategies.get(name).summary })),
+    processGroups: await examineProcessGroups(),
+    environment: examineEnvironment(process.env),
     cache,
     packages,
     problems,

@@ -35,6 +35,11 @@ export function formatFindings(findings: Findings): string {
     ],
     ['Strategies', findings.strategies.map((each) => `${each.name}: ${each.summary}`)],
     [
+      'Process groups (how ranks talk)',
+      findings.processGroups.map((each) => `${mark(each.available)} ${each.name}: ${each.reason ?? each.summary}`),
+    ],
+    ['Cluster environment', [findings.environment.description, `recognised: ${findings.environment.known.join(', ')}`]],
+    [
       'Cache',
       [
         `${mark(cache.writable)} ${cache.path}: ${cache.exists ? `${count(cache.files, 'file')}, ${bytes(cache.bytes)}` : 'not made yet'}${cache.writable ? '' : ', cannot be written'}`,

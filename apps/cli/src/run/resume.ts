@@ -36,6 +36,8 @@ const harmless: ReadonlySet<OptionKey> = new Set<OptionKey>([
   'bucketMegabytes',
   'compression',
   'reduceEachMicroBatch',
+  'parameterStorage',
+  'reductionStorage',
   'collectiveTimeoutMs',
   'rankTimeoutMs',
   'listenAddress',

@@ -3,7 +3,13 @@ import type { RunConfig } from '../config/schema.ts';
 
 type StrategyConfig = Pick<
   RunConfig,
-  'strategy' | 'accumulate' | 'bucketMegabytes' | 'compression' | 'reduceEachMicroBatch'
+  | 'strategy'
+  | 'accumulate'
+  | 'bucketMegabytes'
+  | 'compression'
+  | 'reduceEachMicroBatch'
+  | 'parameterStorage'
+  | 'reductionStorage'
 >;
 
 /**
@@ -12,10 +18,10 @@ type StrategyConfig = Pick<
  */
 export function strategyOptions(config: StrategyConfig, worldSize: number): Record<string, unknown> {
   if (config.strategy === 'single') return {};
-  const { bucketMegabytes, compression, reduceEachMicroBatch } = config;
+  const { accumulate, bucketMegabytes, compression, reduceEachMicroBatch, parameterStorage, reductionStorage } = config;
   return {
-    accumulate: config.accumulate / worldSize,
-    ...given({ bucketMegabytes, compression, reduceEachMicroBatch }),
+    accumulate: accumulate / worldSize,
+    ...given({ bucketMegabytes, compression, reduceEachMicroBatch, parameterStorage, reductionStorage }),
   };
 }
 
