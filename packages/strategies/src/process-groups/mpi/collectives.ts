@@ -10,19 +10,21 @@ import { compact, emptyLike, roomFor, roundsOf, sliceOf, spread, type RoundPlan 
 
 export class MpiCollectives {
   readonly #group: Communicator;
-  readonly #look: () => void;
+  readonly #lookDuring: (call: CollectiveCall) => () => void;
+  #look: () => void = () => {};
   readonly #maxCount: number;
 
-  /** @param look called while waiting; throws to give up */
-  constructor(group: Communicator, look: () => void) {
+  /** @param lookDuring makes what is called while a call is waited for, and throws to give up */
+  constructor(group: Communicator, lookDuring: (call: CollectiveCall) => () => void) {
     this.#group = group;
-    this.#look = look;
+    this.#lookDuring = lookDuring;
     this.#maxCount = group.options.maxCount;
   }
 
-  /** @throws TensorloomError `COLLECTIVE_MISMATCH` (all-to-all), `RANK_LOST`, and what `look` throws */
+  /** @throws TensorloomError `COLLECTIVE_MISMATCH` (all-to-all), `RANK_LOST`, and what is thrown while waiting */
   async run(call: CollectiveCall): Promise<void> {
     const { elementType: type, op } = call;
+    this.#look = this.#lookDuring(call);
     switch (call.kind) {
       case 'all-reduce':
         if (isHalf(type)) return this.#halves(call, equalParts(call.output!.length, this.#group.size), true);
@@ -175,7 +177,7 @@ export class MpiCollectives {
     const own = Float64Array.of(...counts, ...receiveCounts);
     const all = new Float64Array(own.length * this.#group.size);
     const type = this.#type('float64');
-    this.#group.mpi.call('Allgather', own, own.length, type, all, own.length, type, this.#group.handle);
+    await this.#mpi('Allgather', own, own.length, type, all, own.length, type);
     return all;
   }
 

@@ -1,10 +1,11 @@
 /** An MPI communicator with a second one beside it for our own words, and collectives that block or are polled. */
 import { MpiRequest, waitFor } from './requests.ts';
+import type { Watchdog } from './watchdog.ts';
 import type { CollectiveName, MpiLibrary, NativeArgument, Pointer } from './mpi-library.ts';
 
 export interface CommunicatorOptions {
-  /** Polled collectives (MPI_Iallreduce and its kin) in place of blocking ones. */
-  readonly nonBlocking: boolean;
+  /** Of blocking collectives; null for polled ones (MPI_Iallreduce and its kin), which give up by themselves. */
+  readonly watchdog: Watchdog | null;
   /** Elements that one MPI call can carry: its counts are C ints. */
   readonly maxCount: number;
 }
@@ -29,7 +30,8 @@ export class Communicator {
 
   /** A collective of the bulk of the data; the communicator comes last in `parameters`' place. @param look see `WaitOptions` */
   async collective(name: CollectiveName, parameters: readonly NativeArgument[], look: () => void): Promise<void> {
-    if (!this.options.nonBlocking) return this.mpi.call(name, ...parameters, this.handle);
+    const { watchdog } = this.options;
+    if (watchdog !== null) return watchdog.watch(name, () => this.mpi.call(name, ...parameters, this.handle));
     const request = new MpiRequest(this.mpi, parameters);
     this.mpi.call(`I${name.toLowerCase() as Lowercase<CollectiveName>}`, ...parameters, this.handle, request.handle);
     await waitFor(() => request.test(), { look, patient: false });

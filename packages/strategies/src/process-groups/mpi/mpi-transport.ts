@@ -8,6 +8,7 @@ import { Communicator, outInt } from './communicator.ts';
 import { MpiMail } from './mail.ts';
 import { loadMpi, UNDEFINED, type MpiLibrary } from './mpi-library.ts';
 import { parseMpiOptions } from './mpi-options.ts';
+import { Watchdog } from './watchdog.ts';
 
 /** MPI's counts are C ints. */
 const MAX_COUNT = 2 ** 31 - 1;
@@ -32,7 +33,8 @@ export async function joinMpi(request: TransportRequest, maxCount: number): Prom
   const { nonBlocking, library } = parseMpiOptions(request.options);
   const mpi = await loadMpi(library);
   initialize(mpi);
-  const group = new Communicator(mpi, mpi.world, { nonBlocking, maxCount });
+  const watchdog = nonBlocking ? null : new Watchdog(request.rank, request.collectiveTimeoutMs);
+  const group = new Communicator(mpi, mpi.world, { watchdog, maxCount });
   if (group.rank !== request.rank || group.size !== request.worldSize)
     throw new TensorloomError(
       'UNSUPPORTED',
@@ -75,7 +77,9 @@ export class MpiTransport implements Transport {
     this.#isWorld = isWorld;
     this.#timeoutMs = collectiveTimeoutMs;
     this.#agreement = new Agreement(group, collectiveTimeoutMs, () => this.#failure);
-    this.#collectives = new MpiCollectives(group, this.#agreement.look);
+    this.#collectives = new MpiCollectives(group, (call) =>
+      this.#agreement.deadline(collectiveTimeoutMs, () => stopped(call, collectiveTimeoutMs)),
+    );
     this.#mail = new MpiMail(group, this.#agreement, collectiveTimeoutMs);
   }
 
@@ -108,8 +112,9 @@ export class MpiTransport implements Transport {
     if (this.#failure !== null) return;
     await this.#orFail(async () => {
       await this.#mail.close();
-      if (this.#isWorld) this.#group.mpi.call('Finalize');
-      else this.#group.free();
+      if (!this.#isWorld) return this.#group.free();
+      this.#group.mpi.call('Finalize');
+      await this.#group.options.watchdog?.close();
     });
     this.#failure = new TensorloomError('MISUSE', 'The process group is closed.');
   }
@@ -130,4 +135,12 @@ export class MpiTransport implements Transport {
       throw this.#failure;
     }
   }
+}
+
+/** All ranks had come: one of them does not go on. */
+function stopped(call: CollectiveCall, timeoutMs: number): TensorloomError {
+  return new TensorloomError(
+    'TIMEOUT',
+    `${describeCall(call)} did not end within ${timeoutMs / 1000} s: a rank has stopped in the middle of it, or cannot be reached.`,
+  );
 }
