@@ -3,7 +3,8 @@ import { rmSync } from 'node:fs';
 import { SingleProcessGroup } from '@tensorloom/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runLocalRanks } from '../testing/local-ranks.testing.ts';
-import { runAlone, temporaryFolder, type FsdpInput, type FsdpResult } from './fsdp.testing.ts';
+import type { FsdpInput, FsdpResult } from './fsdp-run.testing.ts';
+import { runAlone, temporaryFolder } from './fsdp.testing.ts';
 
 const url = new URL('./fsdp.testing.ts', import.meta.url);
 const folder = temporaryFolder();

@@ -1,121 +1,27 @@
-/** For tests: what every rank runs to try `fsdp` on a stack of blocks. Each scenario is a function by name. */
-import { createHash } from 'node:crypto';
+/** For tests: what every rank runs to try `fsdp` on a stack of blocks. Each run is a function by name. */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  Adam,
-  Fabric,
-  hookForward,
-  SGD,
-  tf,
-  type HeldBytes,
-  type Parameter,
-  type ProcessGroup,
-} from '@tensorloom/core';
-import '../index.ts';
+import { hookForward, SGD, tf, type HeldBytes, type Parameter, type ProcessGroup } from '@tensorloom/core';
 import type { Scenario } from '../testing/scenario.testing.ts';
-import { SMALL, Stack, stackBatch, type StackShape } from './fsdp-model.testing.ts';
+import { stackBatch } from './fsdp-model.testing.ts';
+import { adam, end, setUp, shareOf, start, train, whole, type FsdpInput, type FsdpResult } from './fsdp-run.testing.ts';
 import { Gathering } from './gathering.ts';
-
-/** Plain data in, plain data out. */
-export interface FsdpInput {
-  readonly run: keyof typeof runs;
-  readonly strategy?: string;
-  readonly options?: Readonly<Record<string, unknown>>;
-  readonly shape?: Partial<StackShape>;
-  readonly folder?: string;
-  readonly microBatches?: number;
-  readonly steps?: number;
-}
-
-export interface FsdpResult {
-  readonly parameters?: number[];
-  readonly digest?: string;
-  readonly logits?: number[][];
-  readonly held?: HeldBytes;
-  readonly numbers?: number[];
-  readonly text?: string;
-  readonly code?: string;
-}
 
 export const scenario: Scenario<readonly FsdpInput[], FsdpResult[]> = async (group, inputs) => {
   const results: FsdpResult[] = [];
-  for (const input of inputs) results.push(await runs[input.run](group, input));
+  for (const input of inputs) results.push(await (runs[input.run] as Run)(group, input));
   return results;
 };
 
 /** The same on this thread alone. */
 export async function runAlone(group: ProcessGroup, input: FsdpInput): Promise<FsdpResult> {
-  return runs[input.run](group, { ...input, strategy: 'accumulate', options: {} });
+  return (runs[input.run] as Run)(group, { ...input, strategy: 'accumulate', options: {} });
 }
 
-interface Run {
-  readonly fabric: Fabric;
-  readonly module: Stack;
-  readonly model: Stack;
-  readonly shape: StackShape;
-  readonly microBatches: number;
-}
+type Run = (group: ProcessGroup, input: FsdpInput) => Promise<FsdpResult>;
 
-async function start(group: ProcessGroup, input: FsdpInput): Promise<Run> {
-  const { strategy = 'fsdp', options, microBatches = group.worldSize } = input;
-  const fabric = new Fabric({
-    accelerator: 'cpu',
-    strategy,
-    strategyOptions: { accumulate: microBatches / group.worldSize, ...options },
-    devices: group.worldSize,
-    plugins: [group],
-  });
-  await fabric.launch();
-  const shape = { ...SMALL, ...input.shape };
-  // Another module on each rank until it is set up.
-  const module = new Stack(shape, 3 + group.rank);
-  return { fabric, module, model: module, shape, microBatches };
-}
-
-const adam = (parameters: Parameter[]) => new Adam(parameters, { lr: 1e-2, epsilon: 1e-3 });
-
-async function setUp(group: ProcessGroup, input: FsdpInput) {
-  const run = await start(group, input);
-  const [model, optimizer] = await run.fabric.setup(run.module, adam);
-  return { ...run, model, optimizer };
-}
-
-type SetUp = Awaited<ReturnType<typeof setUp>>;
-
-/** This rank's micro-batches of a step. */
-function shareOf({ fabric, microBatches }: Run): number[] {
-  return Array.from({ length: microBatches }, (_, i) => i).filter((i) => i % fabric.worldSize === fabric.globalRank);
-}
-
-async function train(run: SetUp, from: number, to: number): Promise<void> {
-  for (let step = from; step < to; step++)
-    for (const microBatch of shareOf(run)) {
-      const batch = stackBatch(run.shape, step * 16 + microBatch);
-      await run.fabric.backward(run.model, () => run.model.forward(batch));
-      await run.fabric.step(run.optimizer, { clipNorm: 0.5 });
-    }
-}
-
-async function whole({
-  fabric,
-  model,
-}: Pick<Run, 'fabric' | 'model'>): Promise<Required<Pick<FsdpResult, 'parameters' | 'digest'>>> {
-  const read = await fabric.withWholeModule(model, (state) =>
-    Promise.resolve([...state.tensors.values()].flatMap((stored) => [...stored.read().data])),
-  );
-  const parameters = await fabric.broadcast(read ?? []);
-  const digest = createHash('sha256').update(Float32Array.from(parameters)).digest('hex');
-  return { parameters, digest };
-}
-
-function end(run: SetUp): void {
-  run.optimizer.dispose();
-  run.module.dispose();
-}
-
-const runs = {
+const runs: Readonly<Record<string, Run>> = {
   /** Six steps; the whole module after them. */
   async train(group: ProcessGroup, input: FsdpInput): Promise<FsdpResult> {
     const run = await setUp(group, input);
@@ -281,7 +187,7 @@ const runs = {
     if (group.rank === 1) (run.module.h as unknown as unknown[]).reverse();
     return caught(() => run.fabric.backward(run.model, () => run.model.forward(stackBatch(run.shape, 0))));
   },
-} satisfies Record<string, (group: ProcessGroup, input: FsdpInput) => Promise<FsdpResult>>;
+};
 
 async function caught(fn: () => Promise<unknown>): Promise<FsdpResult> {
   try {

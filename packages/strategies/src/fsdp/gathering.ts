@@ -1,7 +1,8 @@
 /** An all-gather of the whole values of some parameters, under way or done. */
 import { TensorloomError, type ProcessGroup, type Work } from '@tensorloom/core';
+import { encode } from '../gradient-exchange/wire-format.ts';
 import type { Piece } from './piece.ts';
-import { decodeInto, encodeInto, part, type BufferPool, type TravelBuffer, type TravelStorage } from './travel.ts';
+import { decodeInto, part, type BufferPool, type TravelBuffer, type TravelStorage } from './travel.ts';
 
 /** What gatherings need of the strategy. */
 export interface GatherContext {
@@ -10,7 +11,7 @@ export interface GatherContext {
   /** What parameters travel as. */
   readonly storage: TravelStorage;
   /** Runs the making of tensors under the precision's storage of parameters. */
-  makeTensors(fn: () => void): void;
+  readonly makeTensors: (fn: () => void) => void;
 }
 
 /**
@@ -42,7 +43,7 @@ export class Gathering {
     this.#buffer[start] = label;
     let at = start + 1;
     for (const piece of pieces) {
-      encodeInto(this.#buffer, at, piece.shardData(), storage);
+      encode(this.#buffer, at, piece.shardData());
       at += piece.partition.sizeOf(group.rank);
     }
     const own = part(this.#buffer, start, counts[group.rank] as number);

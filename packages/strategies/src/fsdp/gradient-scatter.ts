@@ -1,8 +1,9 @@
 /** Whole gradients on their way to the shards: reduce-scatters under way, and exchanges of rows. */
 import { accumulateGradient, RowSparse, tf, type ProcessGroup, type Work } from '@tensorloom/core';
+import { encode } from '../gradient-exchange/wire-format.ts';
 import type { Piece } from './piece.ts';
 import { exchangeRowGradients } from './table-rows.ts';
-import { decodeInto, encodeInto, type BufferPool, type TravelBuffer, type TravelStorage } from './travel.ts';
+import { decodeInto, type BufferPool, type TravelBuffer, type TravelStorage } from './travel.ts';
 
 interface Underway {
   readonly divisor: number;
@@ -80,9 +81,8 @@ export class GradientScatter {
   #fill(sent: TravelBuffer, counts: readonly number[], pieces: readonly Piece[], divisor: number): void {
     let start = 0;
     const offsets = counts.map((count) => (start += count) - count);
-    const one = encodedOne(this.#storage);
-    for (const [i, { parameter }] of pieces.entries())
-      for (const offset of offsets) sent[offset + i] = parameter.grad === null ? 0 : one;
+    const flags = Float32Array.from(pieces, ({ parameter }) => (parameter.grad === null ? 0 : 1));
+    for (const offset of offsets) encode(sent, offset, flags);
     const at = offsets.map((offset) => offset + pieces.length);
     for (const { parameter, partition } of pieces) {
       const { grad } = parameter;
@@ -92,7 +92,7 @@ export class GradientScatter {
         if (values === null) sent.fill(0, offset, offset + size);
         else {
           const from = partition.offsetOf(to);
-          encodeInto(sent, offset, values.subarray(from, from + size), this.#storage, 1 / divisor);
+          encode(sent, offset, values.subarray(from, from + size), 1 / divisor);
         }
         at[to] = offset + size;
       }
@@ -125,8 +125,4 @@ function valuesOf(gradient: tf.Tensor | RowSparse): Float32Array {
   const rows = gradient.rows.dataSync<'float32'>();
   for (const [i, row] of gradient.indices.entries()) values.set(rows.subarray(i * width, (i + 1) * width), row * width);
   return values;
-}
-
-function encodedOne(storage: TravelStorage): number {
-  return storage === 'float32' ? 1 : storage === 'float16' ? 0x3c00 : 0x3f80;
 }

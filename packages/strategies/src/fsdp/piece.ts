@@ -1,5 +1,5 @@
 /** One parameter of a sharded module on this rank: its shard, and its whole value while it is gathered. */
-import { tf, type Parameter, type ShardedValue, type Tensor } from '@tensorloom/core';
+import { TensorloomError, tf, type Parameter, type ShardedValue, type Tensor } from '@tensorloom/core';
 import type { RowPartition } from './row-partition.ts';
 
 /** Gathers what a piece is asked for; the unit that it belongs to does. */
@@ -64,4 +64,13 @@ export class Piece implements ShardedValue {
     this.free();
     this.shard?.dispose();
   }
+}
+
+/** The refusal of a read where the other ranks are not known to read the same. */
+export function readOutside({ parameter }: Piece, worldSize: number): TensorloomError {
+  return new TensorloomError(
+    'MISUSE',
+    `Parameter ${parameter.name} was read outside forward and backward. It is sharded over ${worldSize} ranks, and gathering it takes all of them: ` +
+      'read it in withWholeModule, which all ranks call, or save a checkpoint.',
+  );
 }

@@ -1,27 +1,26 @@
 /** Which rows of a parameter each rank keeps. */
+import { rowSize, rowsOf, shardRows } from '../shards/shard-rows.ts';
 
 /** Rows along the first axis, shared out in ranks' order; the last ranks may have fewer, or none. A scalar is one row. */
 export class RowPartition {
   readonly numRows: number;
   /** Elements of a row. */
   readonly rowSize: number;
-  readonly #rowsPerRank: number;
 
   constructor(
     readonly shape: readonly number[],
     readonly worldSize: number,
   ) {
-    this.numRows = shape[0] ?? 1;
-    this.rowSize = shape.slice(1).reduce((product, n) => product * n, 1);
-    this.#rowsPerRank = Math.ceil(this.numRows / worldSize);
+    this.numRows = rowsOf(shape);
+    this.rowSize = rowSize(shape);
   }
 
   firstRow(rank: number): number {
-    return Math.min(this.numRows, rank * this.#rowsPerRank);
+    return shardRows(this.numRows, rank, this.worldSize).firstRow;
   }
 
   rowsOf(rank: number): number {
-    return this.firstRow(rank + 1) - this.firstRow(rank);
+    return shardRows(this.numRows, rank, this.worldSize).rows;
   }
 
   /** Elements of the rank's rows. */
@@ -46,6 +45,6 @@ export class RowPartition {
 
   /** The rank that keeps a row. */
   ownerOf(row: number): number {
-    return Math.floor(row / this.#rowsPerRank);
+    return Math.floor(row / this.rowsOf(0));
   }
 }

@@ -1,17 +1,9 @@
 /** A module whose parameters are sharded: when its units are gathered, freed and reduced, in forward and backward. */
-import {
-  hookForward,
-  Parameter,
-  tf,
-  TensorloomError,
-  type BackwardHooks,
-  type Module,
-  type Tensor,
-} from '@tensorloom/core';
+import { hookForward, type BackwardHooks, type Module, type Parameter, type Tensor } from '@tensorloom/core';
 import type { EvaluationTurns, Turn } from './evaluation-turns.ts';
 import type { GatherContext } from './gathering.ts';
-import { Piece, type PieceReader } from './piece.ts';
-import { RowPartition } from './row-partition.ts';
+import { Piece, readOutside, type PieceReader } from './piece.ts';
+import { shardValue } from './shard-value.ts';
 import { ShardedUnit } from './sharded-unit.ts';
 import { gatherRows } from './table-rows.ts';
 import { findUnits, type UnitPredicate } from './units.ts';
@@ -88,23 +80,10 @@ export class ShardedModule implements PieceReader {
   }
 
   async #shardAll(members: readonly (readonly Parameter[])[]): Promise<void> {
-    const { group } = this.#context;
-    const { rank, worldSize } = group;
     for (const [i, parameters] of members.entries())
       for (const parameter of parameters) this.#unitOf.set(parameter, this.units[i] as ShardedUnit);
     for (const parameter of this.module.parameters()) {
-      const partition = new RowPartition(parameter.shape, worldSize);
-      const rows = group.allocate('float32', partition.sizeOf(rank));
-      const whole = rank !== 0 ? null : parameter.onHost ? parameter.hostData() : parameter.value.dataSync<'float32'>();
-      await group.scatter(whole, rows, 0, partition.counts);
-      let shard: Parameter | null = null;
-      if (partition.rowsOf(rank) > 0)
-        this.#context.makeTensors(() => {
-          const placement = { firstRow: partition.firstRow(rank), wholeShape: parameter.shape };
-          shard = new Parameter(tf.tensor(rows.slice(), partition.shapeOf(rank), 'float32'), placement);
-          shard.name = parameter.name;
-          if (parameter.pinnedToDevice) shard.pinToDevice();
-        });
+      const { partition, shard } = await shardValue(parameter, this.#context);
       const piece = new Piece(parameter, this.pieces.length, partition, shard, this);
       (this.pieces as Piece[]).push(piece);
       this.#unit(piece).pieces.push(piece);
@@ -261,11 +240,6 @@ export class ShardedModule implements PieceReader {
   }
 
   #checkActive(piece: Piece): void {
-    if (this.#depth === 0 && !this.#inBackward)
-      throw new TensorloomError(
-        'MISUSE',
-        `Parameter ${piece.parameter.name} was read outside forward and backward. It is sharded over ${this.#context.group.worldSize} ranks, and gathering it takes all of them: ` +
-          'read it in withWholeModule, which all ranks call, or save a checkpoint.',
-      );
+    if (this.#depth === 0 && !this.#inBackward) throw readOutside(piece, this.#context.group.worldSize);
   }
 }

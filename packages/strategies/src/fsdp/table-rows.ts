@@ -1,7 +1,8 @@
 /** Rows of a sharded table on their way: asked for by number, and gradients of rows to the ranks that keep them. */
 import { RowSparse, tf, type ProcessGroup } from '@tensorloom/core';
+import { encode } from '../gradient-exchange/wire-format.ts';
 import type { RowPartition } from './row-partition.ts';
-import { allocateTravel, decodeInto, encodeInto, type TravelStorage } from './travel.ts';
+import { allocateTravel, decodeInto, type TravelStorage } from './travel.ts';
 
 /**
  * Rows `indices` of a table of which each rank keeps some. All ranks call it, each with its own indices; the whole table travels nowhere.
@@ -26,7 +27,7 @@ export function gatherRows(
   const firstRow = partition.firstRow(group.rank);
   for (const [i, row] of toServe.entries()) {
     const from = (row - firstRow) * rowSize;
-    encodeInto(served, i * rowSize, own.subarray(from, from + rowSize), storage);
+    encode(served, i * rowSize, own.subarray(from, from + rowSize));
   }
   const received = allocateTravel(group, storage, asked.length * rowSize);
   group.allToAll(served, received, times(serveCounts, rowSize), times(askCounts, rowSize)).waitSync();
@@ -63,7 +64,7 @@ export function exchangeRowGradients(
   const rows = new Int32Array(sum(receiveCounts));
   group.allToAll(indices, rows, sendCounts, receiveCounts).waitSync();
   const sent = allocateTravel(group, storage, indices.length * rowSize);
-  if (gradient !== null) encodeInto(sent, 0, gradient.rows.dataSync<'float32'>(), storage, 1 / divisor);
+  if (gradient !== null) encode(sent, 0, gradient.rows.dataSync<'float32'>(), 1 / divisor);
   const received = allocateTravel(group, storage, rows.length * rowSize);
   group.allToAll(sent, received, times(sendCounts, rowSize), times(receiveCounts, rowSize)).waitSync();
 

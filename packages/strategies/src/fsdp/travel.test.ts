@@ -1,6 +1,7 @@
 import { elementTypeOf, SingleProcessGroup } from '@tensorloom/core';
 import { describe, expect, it } from 'vitest';
-import { allocateTravel, BufferPool, decodeInto, encodeInto, part } from './travel.ts';
+import { encode } from '../gradient-exchange/wire-format.ts';
+import { allocateTravel, BufferPool, decodeInto, part } from './travel.ts';
 
 const group = new SingleProcessGroup();
 
@@ -11,7 +12,7 @@ describe('what travels', () => {
     ['bfloat16', [1, -2.5, 0.333984375]],
   ] as const)('is rounded to %s and comes back', (storage, expected) => {
     const buffer = allocateTravel(group, storage, 5);
-    encodeInto(buffer, 1, Float32Array.of(1, -2.5, 1 / 3), storage);
+    encode(buffer, 1, Float32Array.of(1, -2.5, 1 / 3));
     const back = new Float32Array(4);
     decodeInto(back, 1, buffer, 1, 3, storage);
     expect([...back]).toEqual([0, ...Float32Array.from(expected)]);
@@ -19,7 +20,7 @@ describe('what travels', () => {
 
   it('is scaled on its way as halves', () => {
     const buffer = allocateTravel(group, 'float16', 1);
-    encodeInto(buffer, 0, Float32Array.of(80_000), 'float16', 1 / 8);
+    encode(buffer, 0, Float32Array.of(80_000), 1 / 8);
     const back = new Float32Array(1);
     decodeInto(back, 0, buffer, 0, 1, 'float16', 8);
     expect(back[0]).toBe(80_000);

@@ -8,22 +8,6 @@ export type TravelStorage = 'float32' | 'float16' | 'bfloat16';
 /** A buffer of one of these types. */
 export type TravelBuffer = ArrayOf[TravelStorage];
 
-/** Writes `values` into `target` from `offset` on, rounded to what travels; halves are multiplied with `factor`. */
-export function encodeInto(
-  target: TravelBuffer,
-  offset: number,
-  values: Float32Array,
-  storage: TravelStorage,
-  factor = 1,
-): void {
-  if (storage === 'float32') {
-    target.set(values, offset);
-    return;
-  }
-  const format = halves[storage];
-  for (let i = 0; i < values.length; i++) target[offset + i] = format.encode((values[i] as number) * factor);
-}
-
 /** Reads `length` elements of `source` from `from` on into `target` from `to` on; halves are multiplied with `factor`. */
 export function decodeInto(
   target: Float32Array,
