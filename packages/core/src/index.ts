@@ -35,7 +35,8 @@ export { clipGradients, gradientNorm, scaleGradients } from './optimizers/gradie
 export { Metric } from './metrics/metric.ts';
 export { Accuracy } from './metrics/accuracy.ts';
 export { Mean, Perplexity } from './metrics/mean.ts';
-export { GradientWindow, type BackwardHooks } from './strategies/gradient-window.ts';
+export { GradientWindow } from './strategies/gradient-window.ts';
+export type { BackwardHooks } from './strategies/backward-hooks.ts';
 export { ownGradients, type Reduction, type Shard, type WindowTotals } from './strategies/reduction.ts';
 export { WindowStrategy } from './strategies/window-strategy.ts';
 export { heldBytes } from './strategies/held-bytes.ts';

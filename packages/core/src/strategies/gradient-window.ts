@@ -10,18 +10,10 @@ import type { LossScaler } from '../precision/loss-scaler.ts';
 import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import type { ClipOptions, StepOptions, StepResult } from './strategy.ts';
+import type { BackwardHooks } from './backward-hooks.ts';
+import { checkLimits } from './clip-limits.ts';
 import { ownGradients, type Reduction } from './reduction.ts';
 import { readWindow, storeGradients } from './window-state.ts';
-
-/** What a strategy does while a micro-batch is added. */
-export interface BackwardHooks {
-  /** After forward, ahead of the walk backwards: the items of the window with this micro-batch. */
-  readonly onItems?: (items: number) => void;
-  /** As `backward`'s. */
-  readonly onWalk?: (used: ReadonlySet<Parameter>) => void;
-  /** As `backward`'s. */
-  readonly onParameterReady?: (parameter: Parameter) => void;
-}
 
 /** What is found when an optimizer's gradients are finished. */
 interface Finished {
@@ -253,10 +245,4 @@ export class GradientWindow implements Stateful {
       ),
     );
   }
-}
-
-function checkLimits(limits: Readonly<Record<string, number | undefined>>): void {
-  for (const [name, limit] of Object.entries(limits))
-    if (limit !== undefined && !(limit >= 0))
-      throw new TensorloomError('BAD_OPTION', `${name} is ${limit}; it must be at least 0.`);
 }

@@ -4,7 +4,8 @@ import { TensorloomError } from '../errors.ts';
 import type { Module } from '../modules/module.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import type { StateDict, StoredState } from '../stateful.ts';
-import { GradientWindow, type BackwardHooks } from './gradient-window.ts';
+import type { BackwardHooks } from './backward-hooks.ts';
+import { GradientWindow } from './gradient-window.ts';
 import { heldBytes } from './held-bytes.ts';
 import { ownGradients, type Reduction } from './reduction.ts';
 import type {

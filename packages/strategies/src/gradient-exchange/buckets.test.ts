@@ -1,4 +1,4 @@
-import { BFloat16Bits, Float16Bits, Parameter, SingleProcessGroup, tf } from '@tensorloom/core';
+import { Parameter, SingleProcessGroup, tf, viewOf } from '@tensorloom/core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { BucketLayout } from './bucket-layout.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -52,8 +52,8 @@ describe('buckets', () => {
 
   it('carry halves, rounded', () => {
     for (const [array, expected] of [
-      [new Float16Bits(3), [0, 1.0009765625, -2.5]],
-      [new BFloat16Bits(3), [0, 1, -2.5]],
+      [viewOf('float16', new ArrayBuffer(6), 0, 3), [0, 1.0009765625, -2.5]],
+      [viewOf('bfloat16', new ArrayBuffer(6), 0, 3), [0, 1, -2.5]],
     ] as const) {
       encode(array, 1, Float32Array.of(0.50048828125, -1.25), 2);
       expect([...decode(array, 0, 3)]).toEqual(expected);

@@ -74,7 +74,8 @@ export function parityTests(
     let again: ParityResult[][] = [];
     beforeAll(async () => {
       results = await manyRanks(worldSize, inputs);
-      again = await manyRanks(worldSize, inputs.slice(0, 2));
+      // Three ranks: the fewest for which the order of a sum matters.
+      if (worldSize === 3) again = await manyRanks(worldSize, inputs);
     }, 120_000);
 
     it.each(all.map(([name], i) => [name, i] as const))('%s', async (_name, i) => {
@@ -84,10 +85,10 @@ export function parityTests(
       );
     });
 
-    it('and gives the same bits in two runs', () => {
+    it.runIf(worldSize === 3)('and gives the same bits in two runs', () => {
       const digests = (ranks: readonly (readonly ParityResult[])[]) =>
         ranks.map((runs) => runs.map(({ digest }) => digest));
-      expect(digests(again)).toEqual(digests(results.map((runs) => runs.slice(0, 2))));
+      expect(digests(again)).toEqual(digests(results));
     });
   });
 }

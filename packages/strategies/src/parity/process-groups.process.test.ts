@@ -1,6 +1,6 @@
 /** Every strategy over every medium between processes: the parameters of one process, to rounding. */
 import { spawnSync } from 'node:child_process';
-import { expect, it } from 'vitest';
+import { it } from 'vitest';
 import { resultsOf, runRankProcesses } from '../testing/rank-processes.testing.ts';
 import { expectParity, parityScenario } from './parity-tests.testing.ts';
 import type { ParityInput, ParityResult } from './parity.testing.ts';
