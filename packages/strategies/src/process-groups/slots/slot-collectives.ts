@@ -1,10 +1,12 @@
 /** Collectives through shared memory: each rank copies a chunk into its slot, all meet, each reads what it needs from the others' slots. */
 import { bytesPerElement, viewOf, type CollectiveArray, type ReduceOp } from '@tensorloom/core/distributed';
-import { describeCall, mismatch, type CollectiveCall } from '../collective-call.ts';
+import { describeCall, type CollectiveCall } from '../collective-call.ts';
 import { reduceInto, scaleToMean } from '../reduce.ts';
 import { Mailboxes } from './mailboxes.ts';
 import { section } from '../sections.ts';
+import { copy, copyAny, offsets, part, window } from './pieces.ts';
 import { range, type Segment } from './segment.ts';
+import { checkPairs, SlotAgreement } from './slot-agreement.ts';
 
 // Up to here every rank reduces everything by itself: one meeting in place of two.
 const SMALL_BYTES = 4096;
@@ -13,14 +15,14 @@ const SMALL_BYTES = 4096;
 export class SlotCollectives {
   readonly #segment: Segment;
   readonly #mail: Mailboxes;
-  readonly #encoder = new TextEncoder();
+  readonly #agreement: SlotAgreement;
   /** Chunks so far: which slot is next. The same on all ranks. */
   #turn = 0;
-  #calls = 0;
 
   constructor(segment: Segment) {
     this.#segment = segment;
     this.#mail = new Mailboxes(segment);
+    this.#agreement = new SlotAgreement(segment);
   }
 
   /** @throws TensorloomError with the codes of `ProcessGroup`; then all later calls fail with the same */
@@ -37,7 +39,7 @@ export class SlotCollectives {
     const { input, output } = call;
     if (call.kind === 'send') return this.#mail.send(call);
     if (call.kind === 'receive') return this.#mail.receive(call);
-    this.#publish(call);
+    this.#agreement.publish(call);
     switch (call.kind) {
       case 'all-reduce':
         return this.#allReduce(call, output as CollectiveArray, call.op as ReduceOp);
@@ -185,7 +187,7 @@ export class SlotCollectives {
 
   #allToAll(call: CollectiveCall, input: CollectiveArray, output: CollectiveArray): void {
     const { rank, worldSize, memory, layout } = this.#segment;
-    const parity = this.#calls & 1;
+    const { parity } = this.#agreement;
     const own = new Float64Array(memory.buffer, layout.counts(rank, parity), 2 * worldSize);
     own.set(call.counts);
     own.set(call.receiveCounts, worldSize);
@@ -250,51 +252,9 @@ export class SlotCollectives {
     if (op === 'mean') scaleToMean(own, worldSize, call.elementType);
   }
 
-  #publish(call: CollectiveCall): void {
-    this.#calls++;
-    const { layout, words, bytes, rank } = this.#segment;
-    const at = layout.descriptor(rank, this.#calls & 1);
-    let text = this.#encoder.encode(describeCall(call));
-    const room = layout.descriptorBytes - 4;
-    // Counts of very many ranks: as much as fits, and a checksum of the whole.
-    if (text.length > room) {
-      const sum = text.reduce((hash, byte) => (Math.imul(hash, 31) + byte) | 0, 7);
-      const tail = this.#encoder.encode(`… #${(sum >>> 0).toString(16)}`);
-      const cut = text.slice(0, room);
-      cut.set(tail, room - tail.length);
-      text = cut;
-    }
-    words[at >> 2] = text.length;
-    bytes.set(text, at + 4);
-  }
-
   #meet(call: CollectiveCall, isFirst: boolean): void {
     this.#segment.meet(call.kind === 'barrier' ? describeCall(call) : call.kind);
-    if (isFirst) this.#compare();
-  }
-
-  #compare(): void {
-    const { layout, words, bytes, rank, worldSize } = this.#segment;
-    const parity = this.#calls & 1;
-    const at = layout.descriptor(rank, parity);
-    const length = words[at >> 2] as number;
-    for (let other = 0; other < worldSize; other++) {
-      if (other === rank) continue;
-      const theirs = layout.descriptor(other, parity);
-      let same = words[theirs >> 2] === length;
-      for (let i = 4; same && i < length + 4; i++) same = bytes[at + i] === bytes[theirs + i];
-      if (!same)
-        throw mismatch(
-          new Map(
-            range(worldSize).map((r) => [this.#segment.nameOf(r), this.#described(layout.descriptor(r, parity))]),
-          ),
-        );
-    }
-  }
-
-  #described(at: number): string {
-    const { words, bytes } = this.#segment;
-    return new TextDecoder().decode(bytes.slice(at + 4, at + 4 + (words[at >> 2] as number)));
+    if (isFirst) this.#agreement.compare();
   }
 
   /** Elements in a slot. */
@@ -308,48 +268,4 @@ export class SlotCollectives {
     const at = layout.slot(rank, this.#turn + ahead) + start * bytesPerElement(call.elementType);
     return viewOf(call.elementType, memory.buffer, at, length);
   }
-}
-
-/** @throws TensorloomError `COLLECTIVE_MISMATCH`; the same on all ranks */
-function checkPairs(call: CollectiveCall, counts: readonly Float64Array[], nameOf: (rank: number) => number): void {
-  const worldSize = counts.length;
-  for (let from = 0; from < worldSize; from++)
-    for (let to = 0; to < worldSize; to++) {
-      const sent = counts[from]?.[to] as number;
-      const expected = counts[to]?.[worldSize + from] as number;
-      if (sent === expected) continue;
-      throw mismatch(
-        new Map([
-          [nameOf(from), `all-to-all ${call.elementType} with ${sent} elements for rank ${nameOf(to)}`],
-          [nameOf(to), `all-to-all ${call.elementType} with ${expected} elements from rank ${nameOf(from)}`],
-        ]),
-      );
-    }
-}
-
-function copy(target: CollectiveArray, source: CollectiveArray): void {
-  if (target.length > 0) target.set(source);
-}
-
-/** Also where both are the same memory, or overlap. */
-function copyAny(target: CollectiveArray, source: CollectiveArray): void {
-  if (target.length === 0 || (target.buffer === source.buffer && target.byteOffset === source.byteOffset)) return;
-  target.set(source);
-}
-
-/** Part `index` of `length` elements in `parts` nearly equal ones: start and end. */
-function part(length: number, parts: number, index: number): readonly [start: number, end: number] {
-  const size = Math.ceil(length / parts);
-  return [Math.min(length, index * size), Math.min(length, (index + 1) * size)];
-}
-
-/** Start and length of chunk `step` of `total` elements. */
-function window(total: number, piece: number, step: number): readonly [start: number, length: number] {
-  const start = Math.min(total, step * piece);
-  return [start, Math.min(piece, total - start)];
-}
-
-function offsets(counts: readonly number[]): number[] {
-  let sum = 0;
-  return counts.map((count) => (sum += count) - count);
 }
