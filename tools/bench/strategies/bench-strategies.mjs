@@ -41,6 +41,7 @@ export async function benchStrategies(args) {
       accumulate: { type: 'string', default: '16' },
       steps: { type: 'string', default: '3' },
       rounds: { type: 'string', default: '3' },
+      trace: { type: 'string' },
     },
   });
   const devices = Number(values.devices);
@@ -58,24 +59,36 @@ export async function benchStrategies(args) {
     strategyOptions: {},
   };
   const accumulate = Number(values.accumulate);
+  const traceTo = (strategy) => values.trace && { traceFile: path.resolve(`${values.trace}-${strategy}.json`) };
   const jobs = [
     ['accumulate, 1 process', () => runStrategy(1, devices, { ...common, strategy: 'accumulate', accumulate })],
     ...values.strategies
       .split(',')
       .map((strategy) => [
         `${strategy}, ${devices} ranks`,
-        () => runStrategy(devices, 1, { ...common, strategy, accumulate: accumulate / devices }),
+        () => runStrategy(devices, 1, { ...common, strategy, accumulate: accumulate / devices, ...traceTo(strategy) }),
       ]),
   ];
   console.log(`${cpus()[0].model}; ${devices} threads in all; best of ${values.rounds} rounds in turns`);
   const best = new Map();
+  const hiddenShares = new Map();
   for (let round = 0; round < Number(values.rounds); round += 1)
     for (const [name, run] of jobs) {
-      const { tokensPerSecond } = await run();
+      const { tokensPerSecond, hidden } = await run();
+      hiddenShares.set(name, hidden);
       best.set(name, Math.max(best.get(name) ?? 0, tokensPerSecond));
     }
   const [reference] = best.values();
   console.table(
-    [...best].map(([name, rate]) => ({ job: name, 'tokens/s': rate.toFixed(0), ratio: (rate / reference).toFixed(2) })),
+    [...best].map(([name, rate]) => ({
+      job: name,
+      'tokens/s': rate.toFixed(0),
+      ratio: (rate / reference).toFixed(2),
+      ...(values.trace && { 'communication during forward and backward': percent(hiddenShares.get(name)) }),
+    })),
   );
+}
+
+function percent(share) {
+  return typeof share === 'number' ? `${(share * 100).toFixed(0)} %` : '';
 }
