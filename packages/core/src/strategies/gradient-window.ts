@@ -11,7 +11,7 @@ import type { StateDict, Stateful, StoredState } from '../stateful.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import type { ClipOptions, StepOptions, StepResult } from './strategy.ts';
 import type { BackwardHooks } from './backward-hooks.ts';
-import { checkLimits } from './clip-limits.ts';
+import { checkLimits, checkOneLimit } from './clip-limits.ts';
 import { ownGradients, type Reduction } from './reduction.ts';
 import { readWindow, storeGradients } from './window-state.ts';
 
@@ -132,11 +132,7 @@ export class GradientWindow implements Stateful {
    * @throws TensorloomError `BAD_OPTION` unless exactly one limit is given and is at least 0
    */
   async clip(optimizer: Optimizer, { clipNorm, clipValue, normType = 2 }: ClipOptions): Promise<number> {
-    if ((clipNorm === undefined) === (clipValue === undefined))
-      throw new TensorloomError(
-        'BAD_OPTION',
-        `clipGradients takes either clipNorm or clipValue; got ${clipNorm === undefined ? 'neither' : 'both'}.`,
-      );
+    checkOneLimit({ clipNorm, clipValue });
     checkLimits({ clipNorm, clipValue });
     const norm = await this.#finish(optimizer, normType, undefined, (found) =>
       clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
@@ -192,8 +188,14 @@ export class GradientWindow implements Stateful {
   /**
    * Counts and, of an open window, this rank's gradients: `N.NAME` (dense), or `N.NAME.rows` and `N.NAME.indices`, with N the number of
    * the module; `N.NAME.shard` where this rank has the sum of all ranks' for some rows. The tensors are valid until the next micro-batch or step.
+   * @throws TensorloomError `MISUSE` between `clip` and `close`: those gradients are no sums any more
    */
   stateDict(): StateDict {
+    if (this.#finished.size > 0 && !this.#isOver)
+      throw new TensorloomError(
+        'MISUSE',
+        'A checkpoint was asked for between clipGradients and step, when gradients are divided already. Save after the step.',
+      );
     this.#dropSnapshot();
     this.reduction.settle?.();
     const { tensors, made, firstRows } =

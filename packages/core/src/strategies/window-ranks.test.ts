@@ -108,6 +108,7 @@ it('asks all ranks whether to skip, also when gradients were clipped ahead of th
   const optimizer = new SGD([model.weight], { lr: 1 });
   tf.dispose(window.add(model, () => model.forward()));
   await window.clip(optimizer, { clipNorm: 1 });
+  expect(() => window.stateDict()).toThrow(/between clipGradients and step/);
   expect(await window.close(optimizer, {})).toMatchObject({ closed: true, stepped: false, discarded: true });
   expect(asked).toEqual([false]);
 });

@@ -54,6 +54,7 @@ const cases: Readonly<Record<string, Partial<ParityInput>>> = {
   'beginning with rank zero’s parameters': { optimizer: 'sgd', seedByRank: true },
   'skipping a window that one rank alone found not finite': { microBatches: 12, spoilStep: 1 },
   'closing a window early when it is flushed': { microBatches: 24, flushStep: 1 },
+  'on the accelerator wasm': { optimizer: 'adamw', microBatches: 12, clip: { clipNorm: 0.3 }, accelerator: 'wasm' },
 };
 
 /** @param options of the strategy that are tried beside its defaults, each with its name */
