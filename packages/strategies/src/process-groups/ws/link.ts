@@ -13,8 +13,8 @@ export const EAGER_BYTES = 16 * 1024;
 /** Acknowledge after so many bytes or frames. */
 const ACKNOWLEDGE_BYTES = 2 * 1024 * 1024;
 const ACKNOWLEDGE_FRAMES = 32;
-/** So much may wait in the socket before senders pause, so that signs of life do not queue behind bulk data. */
-const HIGH_WATER_BYTES = 4 * 1024 * 1024;
+/** So much may wait in the socket (by reference) before senders pause, so that word of a failure does not queue behind all of a large call. */
+const HIGH_WATER_BYTES = 32 * 1024 * 1024;
 /** Messages of `send` that may be under way before the other side takes one. */
 export const MAX_EAGER_MESSAGES = 256;
 
