@@ -69,7 +69,7 @@ function dismantle(value: unknown, tensors: Tensor[]): unknown {
   if (isTensor(value))
     return { $tensor: tensors.push(value) - 1, shape: value.shape, dtype: value.dtype } satisfies Placeholder;
   if (Array.isArray(value)) return value.map((entry) => dismantle(entry, tensors));
-  if (value !== null && typeof value === 'object')
+  if (value !== null && typeof value === 'object' && !ArrayBuffer.isView(value))
     return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, dismantle(entry, tensors)]));
   return value;
 }
@@ -81,7 +81,7 @@ async function assemble(
   source: number,
 ): Promise<unknown> {
   if (Array.isArray(skeleton)) return inOrder(skeleton, (entry) => assemble(group, entry, tensors, source));
-  if (skeleton === null || typeof skeleton !== 'object') return skeleton;
+  if (skeleton === null || typeof skeleton !== 'object' || ArrayBuffer.isView(skeleton)) return skeleton;
   if ('$tensor' in skeleton) {
     const { $tensor: index, shape, dtype } = skeleton as Placeholder;
     const size = shape.reduce((product, n) => product * n, 1);

@@ -73,9 +73,15 @@ describe('collectives over nested collections', () => {
 
   it('broadcast objects with tensors in them from another rank', async () => {
     const group = new PairedGroup();
-    group.sent = { name: 'a', weights: [{ $tensor: 0, shape: [2], dtype: 'float32' }] };
-    const received = (await broadcast(group, null, 0)) as unknown as { name: string; weights: [Tensor] };
+    const ids = Int32Array.of(1, 2);
+    group.sent = { name: 'a', ids, weights: [{ $tensor: 0, shape: [2], dtype: 'float32' }] };
+    const received = (await broadcast(group, null, 0)) as unknown as {
+      name: string;
+      ids: Int32Array;
+      weights: [Tensor];
+    };
     expect(received.name).toBe('a');
+    expect(received.ids).toBe(ids);
     expect(await numbers(received.weights[0])).toEqual([7, 7]);
   });
 
