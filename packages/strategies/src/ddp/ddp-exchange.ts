@@ -7,6 +7,7 @@ import {
   type WindowTotals,
   type Work,
 } from '@tensorloom/core';
+import { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import type { GradientExchange, Overlap } from '../gradient-exchange/exchanging-strategy.ts';
 import { agreeOnTotals, anyRank } from '../gradient-exchange/totals.ts';
 import { GradientAllReduce, type GradientAllReduceOptions } from './gradient-all-reduce.ts';
@@ -14,12 +15,14 @@ import { GradientAllReduce, type GradientAllReduceOptions } from './gradient-all
 export class DdpExchange implements GradientExchange {
   readonly #group: ProcessGroup;
   readonly #options: GradientAllReduceOptions;
+  readonly #pool: BufferPool;
   readonly #exchanges = new Map<Module, GradientAllReduce>();
   readonly #seen = new Set<Parameter>();
 
   constructor(group: ProcessGroup, options: GradientAllReduceOptions) {
     this.#group = group;
     this.#options = options;
+    this.#pool = new BufferPool(group);
   }
 
   get rank(): number {
@@ -32,14 +35,14 @@ export class DdpExchange implements GradientExchange {
 
   /** Of buffers. */
   get bytes(): number {
-    return [...this.#exchanges.values()].reduce((sum, exchange) => sum + exchange.bytes, 0);
+    return [...this.#exchanges.values()].reduce((sum, exchange) => sum + exchange.bytes, this.#pool.bytes);
   }
 
   addModule(module: Module): void {
     // What two modules share is the first one's.
     const parameters = module.parameters().filter((parameter) => !this.#seen.has(parameter));
     for (const parameter of parameters) this.#seen.add(parameter);
-    this.#exchanges.set(module, new GradientAllReduce(this.#group, parameters, this.#options));
+    this.#exchanges.set(module, new GradientAllReduce(this.#group, parameters, this.#options, this.#pool));
   }
 
   /** Ahead of every backward: what was sent of `module` is out of date, and in a new window that of all modules. */

@@ -2,6 +2,7 @@
 import { bytesPerElement, type Parameter, type ProcessGroup } from '@tensorloom/core';
 import { allocateBucket, type Bucket } from '../gradient-exchange/bucket.ts';
 import { BucketLayout } from '../gradient-exchange/bucket-layout.ts';
+import type { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import { setDenseGradient } from '../gradient-exchange/gradient-values.ts';
 import { planBuckets } from '../gradient-exchange/plan-buckets.ts';
 import { sumTables } from '../gradient-exchange/row-sums.ts';
@@ -21,19 +22,42 @@ export class GradientAllReduce {
   readonly #group: ProcessGroup;
   readonly #parameters: readonly Parameter[];
   readonly #options: GradientAllReduceOptions;
+  readonly #pool: BufferPool;
   /** Parameters whose gradients are row-sparse, by name. Null until a window has shown which. */
-  tableNames: readonly string[] | null = null;
+  #tableNames: readonly string[] | null = null;
   #plan: Plan | null = null;
   #launched = 0;
   #finished = false;
 
-  /** @param parameters of one module, in the same order on all ranks */
-  constructor(group: ProcessGroup, parameters: readonly Parameter[], options: GradientAllReduceOptions) {
+  /**
+   * @param parameters of one module, in the same order on all ranks
+   * @param pool for tables; buckets have buffers of their own
+   */
+  constructor(
+    group: ProcessGroup,
+    parameters: readonly Parameter[],
+    options: GradientAllReduceOptions,
+    pool: BufferPool,
+  ) {
     this.#group = group;
     this.#parameters = parameters;
     this.#options = options;
+    this.#pool = pool;
   }
 
+  get tableNames(): readonly string[] | null {
+    return this.#tableNames;
+  }
+
+  /** Sets what a stored window had shown. */
+  set tableNames(names: readonly string[] | null) {
+    this.settle();
+    this.#tableNames = names;
+    this.#plan = null;
+    this.#launched = 0;
+  }
+
+  /** Of buckets. */
   get bytes(): number {
     return this.#plan?.buckets.reduce((sum, bucket) => sum + bucket.bytes, 0) ?? 0;
   }
@@ -76,7 +100,7 @@ export class GradientAllReduce {
    * @param factor as `ready`'s
    */
   async finish(parameters: ReadonlySet<Parameter>, factor: number): Promise<void> {
-    this.tableNames ??= findTables(this.#group, this.#parameters);
+    this.#tableNames ??= findTables(this.#group, this.#parameters);
     this.launchRest(factor);
     const { buckets, tables } = this.#planned();
     for (const { work } of buckets) await work;
@@ -85,7 +109,7 @@ export class GradientAllReduce {
       for (const [index, parameter] of layout.parameters.entries())
         if (parameters.has(parameter)) setDenseGradient(parameter, layout.get(buffer, 0, index, 1 / factor));
     const chosen = tables.filter((table) => parameters.has(table));
-    await sumTables(this.#group, chosen, this.#options.compression, factor);
+    await sumTables(this.#group, chosen, this.#pool, this.#options.compression, factor);
   }
 
   #launchFull(): void {

@@ -63,13 +63,13 @@ describe('buckets', () => {
 
   it('come from a pool that uses buffers again', () => {
     const pool = new BufferPool(new SingleProcessGroup());
-    const [large, small] = [pool.take(10), pool.take(4)];
+    const [large, small] = [pool.take('float32', 10), pool.take('float32', 4)];
     expect(pool.bytes).toBe(56);
     pool.give(large);
-    expect(pool.take(8).buffer).toBe(large.buffer);
+    expect(pool.take('float32', 8).buffer).toBe(large.buffer);
     pool.give(small);
     // Too small for it: replaced.
-    expect(pool.take(6)).toHaveLength(6);
+    expect(pool.take('int32', 6)).toHaveLength(6);
     expect(pool.bytes).toBe(64);
   });
 });

@@ -7,6 +7,7 @@ import {
   type Parameter,
   type ProcessGroup,
 } from '@tensorloom/core';
+import type { BufferPool } from './buffer-pool.ts';
 import { denseValues, setDenseGradient, setGradient } from './gradient-values.ts';
 import { decode, elementTypeFor, encode, type Compression } from './wire-format.ts';
 
@@ -24,11 +25,13 @@ interface Header {
 /**
  * Replaces the gradient of each of `tables` by the sum over all ranks, the same bits on each. It is row-sparse if no rank's was dense,
  * and stays absent if no rank had one. All ranks call it with the same tables.
+ * @param pool where buffers come from
  * @param factor gradients travel multiplied with it
  */
 export async function sumTables(
   group: ProcessGroup,
   tables: readonly Parameter[],
+  pool: BufferPool,
   compression: Compression,
   factor = 1,
 ): Promise<void> {
@@ -37,7 +40,7 @@ export async function sumTables(
   for (const [index, table] of tables.entries()) {
     const byRank = headers.map((rank) => rank[index] as Header);
     if (byRank.every(({ kind }) => kind === NONE)) continue;
-    const wire = { compression, factor };
+    const wire = { pool, compression, factor };
     if (byRank.some(({ kind }) => kind === DENSE)) await sumDense(group, table, wire);
     else
       await sumRows(
@@ -67,15 +70,18 @@ function headerOf(gradient: Gradient | null): [kind: number, count: number] {
 }
 
 interface Wire {
+  readonly pool: BufferPool;
   readonly compression: Compression;
   readonly factor: number;
 }
 
-async function sumDense(group: ProcessGroup, table: Parameter, { compression, factor }: Wire): Promise<void> {
-  const buffer = group.allocate(elementTypeFor(compression), table.size);
-  if (table.grad !== null) encode(buffer, 0, denseValues(table.grad), factor);
+async function sumDense(group: ProcessGroup, table: Parameter, { pool, compression, factor }: Wire): Promise<void> {
+  const buffer = pool.take(elementTypeFor(compression), table.size);
+  if (table.grad === null) buffer.fill(0);
+  else encode(buffer, 0, denseValues(table.grad), factor);
   await group.allReduce(buffer, 'sum');
   setDenseGradient(table, decode(buffer, 0, table.size, 1 / factor));
+  pool.give(buffer);
 }
 
 /** All ranks' row numbers first; then the rows themselves, or, where ranks mostly have the same ones, their sums. */
@@ -83,12 +89,12 @@ async function sumRows(
   group: ProcessGroup,
   table: Parameter,
   counts: readonly number[],
-  { compression, factor }: Wire,
+  { pool, compression, factor }: Wire,
 ): Promise<void> {
   const [numRows, width] = table.shape as [number, number];
   const gradient = table.grad as RowSparse | null;
   const total = counts.reduce((sum, count) => sum + count, 0);
-  const indices = group.allocate('int32', total);
+  const indices = pool.take('int32', total);
   await group.allGather(gradient?.indices ?? new Int32Array(0), indices, counts);
   const union = Int32Array.from(new Set(indices)).sort();
   const position = new Map([...union].map((row, i) => [row, i]));
@@ -97,23 +103,28 @@ async function sumRows(
   let sums: Float32Array<ArrayBuffer>;
   // A rank receives (total - own) rows by a gather, about 2 * union by a reduction.
   if (total <= 2 * union.length) {
-    const own = group.allocate(type, values.length);
+    const own = pool.take(type, values.length);
     encode(own, 0, values, factor);
-    const all = group.allocate(type, total * width);
+    const all = pool.take(type, total * width);
     await group.allGather(
       own,
       all,
       counts.map((count) => count * width),
     );
     sums = addInOrder(indices, all, position, width);
+    pool.give(own);
+    pool.give(all);
     if (factor !== 1) for (let i = 0; i < sums.length; i++) sums[i] = (sums[i] as number) / factor;
   } else {
-    const buffer = group.allocate(type, union.length * width);
+    const buffer = pool.take(type, union.length * width);
+    buffer.fill(0);
     for (const [i, row] of (gradient?.indices ?? []).entries())
       encode(buffer, (position.get(row) as number) * width, values.subarray(i * width, (i + 1) * width), factor);
     await group.allReduce(buffer, 'sum');
     sums = decode(buffer, 0, buffer.length, 1 / factor);
+    pool.give(buffer);
   }
+  pool.give(indices);
   setGradient(table, new RowSparse(union, tf.tensor2d(sums, [union.length, width], 'float32'), numRows));
 }
 

@@ -26,7 +26,7 @@ export async function gatherValues(
   const sections = { worldSize: group.worldSize };
   const layouts = planBuckets(wholes, bucketBytes, 4).map((parameters) => new BucketLayout(parameters, sections));
   const start = (layout: BucketLayout): { buffer: Float32Array; work: Work } => {
-    const buffer = pool.take(layout.length);
+    const buffer = pool.take('float32', layout.length);
     const from = layout.counts.slice(0, group.rank).reduce((sum, count) => sum + count, 0);
     const own = buffer.subarray(from, from + (layout.counts[group.rank] as number));
     for (const [index, whole] of layout.parameters.entries())
@@ -55,6 +55,7 @@ export async function gatherValues(
 export async function gatherRows(
   { processGroup: group }: StrategyContext,
   tables: readonly Parameter[],
+  pool: BufferPool,
   shardOf: ShardOf,
   movedRows: (shard: ReplicaShard) => Int32Array | null,
 ): Promise<void> {
@@ -70,7 +71,7 @@ export async function gatherRows(
   );
   for (const [i, table] of tables.entries()) {
     const byRank = Array.from({ length: group.worldSize }, (_, rank) => counts[rank * tables.length + i] as number);
-    await gatherTable(group, table, shardOf(table), moved[i] as Int32Array | null, byRank);
+    await gatherTable(group, pool, table, shardOf(table), moved[i] as Int32Array | null, byRank);
     shardOf(table)?.release();
   }
 }
@@ -78,6 +79,7 @@ export async function gatherRows(
 /** @param counts moved rows by rank; -1 for all of a rank's */
 async function gatherTable(
   group: ProcessGroup,
+  pool: BufferPool,
   table: Parameter,
   shard: ReplicaShard | null,
   moved: Int32Array | null,
@@ -87,13 +89,13 @@ async function gatherTable(
   const partOf = (rank: number) => shardRows(rowsOf(table.shape), rank, group.worldSize);
   const rowCounts = counts.map((count, rank) => (count === -1 ? partOf(rank).rows : count));
   const numberCounts = counts.map((count) => Math.max(count, 0));
-  const numbers = group.allocate('int32', sum(numberCounts));
+  const numbers = pool.take('int32', sum(numberCounts));
   const { firstRow } = partOf(group.rank);
   if (numbers.length > 0)
     await group.allGather(moved?.map((row) => row + firstRow) ?? new Int32Array(0), numbers, numberCounts);
-  const rows = group.allocate('float32', sum(rowCounts) * width);
+  const rows = pool.take('float32', sum(rowCounts) * width);
   const values = shard?.values() ?? new Float32Array(0);
-  const own = group.allocate('float32', (rowCounts[group.rank] as number) * width);
+  const own = pool.take('float32', (rowCounts[group.rank] as number) * width);
   if (moved === null) own.set(values);
   else for (const [i, row] of moved.entries()) own.set(values.subarray(row * width, (row + 1) * width), i * width);
   await group.allGather(
@@ -101,18 +103,19 @@ async function gatherTable(
     rows,
     rowCounts.map((count) => count * width),
   );
-  if (rows.length === 0) return;
-  table.updateOnHost((data) => {
-    let row = 0;
-    let number = 0;
-    for (const [rank, count] of counts.entries()) {
-      const first = partOf(rank).firstRow;
-      for (let k = 0; k < (rowCounts[rank] as number); k++, row++) {
-        const to = count === -1 ? first + k : (numbers[number++] as number);
-        data.set(rows.subarray(row * width, (row + 1) * width), to * width);
+  if (rows.length > 0)
+    table.updateOnHost((data) => {
+      let row = 0;
+      let number = 0;
+      for (const [rank, count] of counts.entries()) {
+        const first = partOf(rank).firstRow;
+        for (let k = 0; k < (rowCounts[rank] as number); k++, row++) {
+          const to = count === -1 ? first + k : (numbers[number++] as number);
+          data.set(rows.subarray(row * width, (row + 1) * width), to * width);
+        }
       }
-    }
-  });
+    });
+  for (const buffer of [numbers, rows, own]) pool.give(buffer);
 }
 
 function sum(counts: readonly number[]): number {

@@ -83,7 +83,7 @@ export class GradientScatter {
 
   #fill(bucket: number, parameter: Parameter): void {
     const layout = this.#layouts[bucket] as BucketLayout;
-    const filling = (this.#open[bucket] ??= new Filling(layout, this.#pool.take(layout.length)));
+    const filling = (this.#open[bucket] ??= new Filling(layout, this.#pool.take('float32', layout.length)));
     filling.put(parameter);
   }
 
@@ -94,7 +94,7 @@ export class GradientScatter {
     }
     const { layout, buffer } = this.#open[this.#next] as Filling;
     this.#open[this.#next++] = undefined;
-    const output = this.#pool.take(layout.counts[this.#group.rank] as number);
+    const output = this.#pool.take('float32', layout.counts[this.#group.rank] as number);
     const work = this.#group.reduceScatter(buffer, output, 'sum', layout.counts);
     this.#inFlight.push({ layout, buffer, output, work });
   }

@@ -8,6 +8,7 @@ import {
   type Parameter,
   type ProcessGroup,
 } from '@tensorloom/core';
+import type { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import { denseValues } from '../gradient-exchange/gradient-values.ts';
 import { rowSize, shardRows } from '../shards/shard-rows.ts';
 
@@ -23,6 +24,7 @@ const DENSE = 2;
 export async function scatterTables(
   group: ProcessGroup,
   tables: readonly Parameter[],
+  pool: BufferPool,
   shardOf: (table: Parameter) => Parameter | null,
 ): Promise<void> {
   if (tables.length === 0) return;
@@ -39,9 +41,10 @@ export async function scatterTables(
     });
     if (byRank.every(({ kind }) => kind === NONE)) continue;
     const gradient = byRank.some(({ kind }) => kind === DENSE)
-      ? await scatterDense(group, table, shardOf(table))
+      ? await scatterDense(group, pool, table, shardOf(table))
       : await scatterRows(
           group,
+          pool,
           table,
           (byRank[group.rank] as (typeof byRank)[0]).counts,
           byRank.map(({ counts }) => counts[group.rank] as number),
@@ -66,21 +69,31 @@ function rowCounts({ grad, shape }: Parameter, worldSize: number): number[] {
   return counts;
 }
 
-async function scatterDense(group: ProcessGroup, table: Parameter, shard: Parameter | null): Promise<Gradient | null> {
+async function scatterDense(
+  group: ProcessGroup,
+  pool: BufferPool,
+  table: Parameter,
+  shard: Parameter | null,
+): Promise<Gradient | null> {
   const [numRows] = table.shape as [number, number];
   const counts = Array.from(
     { length: group.worldSize },
     (_, rank) => shardRows(numRows, rank, group.worldSize).rows * rowSize(table.shape),
   );
-  const input = group.allocate('float32', table.size);
-  if (table.grad !== null) input.set(denseValues(table.grad));
-  const output = group.allocate('float32', counts[group.rank] as number);
+  const input = pool.take('float32', table.size);
+  if (table.grad === null) input.fill(0);
+  else input.set(denseValues(table.grad));
+  const output = pool.take('float32', counts[group.rank] as number);
   await group.reduceScatter(input, output, 'sum', counts);
-  return shard === null ? null : tf.tensor(output.slice(), [...shard.shape], 'float32');
+  const sum = shard === null ? null : tf.tensor(output.slice(), [...shard.shape], 'float32');
+  pool.give(input);
+  pool.give(output);
+  return sum;
 }
 
 async function scatterRows(
   group: ProcessGroup,
+  pool: BufferPool,
   table: Parameter,
   sendCounts: readonly number[],
   receiveCounts: readonly number[],
@@ -89,15 +102,17 @@ async function scatterRows(
   const gradient = table.grad as RowSparse | null;
   const [numRows, width] = table.shape as [number, number];
   const received = receiveCounts.reduce((sum, count) => sum + count, 0);
-  const indices = group.allocate('int32', received);
+  const indices = pool.take('int32', received);
   await group.allToAll(gradient?.indices ?? new Int32Array(0), indices, sendCounts, receiveCounts);
-  const rows = group.allocate('float32', received * width);
+  const rows = pool.take('float32', received * width);
   const elements = (counts: readonly number[]) => counts.map((count) => count * width);
   const sent = gradient?.rows.dataSync<'float32'>() ?? new Float32Array(0);
   await group.allToAll(sent, rows, elements(sendCounts), elements(receiveCounts));
-  if (shard === null) return null;
   const { firstRow } = shardRows(numRows, group.rank, group.worldSize);
-  return sumRows(indices, rows, receiveCounts, firstRow, shard);
+  const sum = shard === null ? null : sumRows(indices, rows, receiveCounts, firstRow, shard);
+  pool.give(indices);
+  pool.give(rows);
+  return sum;
 }
 
 /** Adds up the ranks' rows in the order of ranks; row numbers count from the shard's first then. */

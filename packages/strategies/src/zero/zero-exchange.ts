@@ -102,7 +102,7 @@ export class ZeroExchange implements GradientExchange {
       const tables = state.parameters.filter(
         ({ name, requiresGrad }) => requiresGrad && state.tableNames?.includes(name),
       );
-      await scatterTables(this.#group, tables, (table) => this.replicaShardOf(table));
+      await scatterTables(this.#group, tables, this.#pool, (table) => this.replicaShardOf(table));
     }
     return totals;
   }

@@ -90,7 +90,7 @@ abstract class ZeroStrategy extends ExchangingStrategy {
     const dense = wholes.filter((whole) => !exchange.isTable(whole));
     await gatherValues(this.context, dense, this.#bucketBytes, pool, shardOf);
     const tables = wholes.filter((whole) => exchange.isTable(whole));
-    await gatherRows(this.context, tables, shardOf, (shard) => optimizer.movedRows(shard));
+    await gatherRows(this.context, tables, pool, shardOf, (shard) => optimizer.movedRows(shard));
   }
 
   override heldBytes(): HeldBytes {
