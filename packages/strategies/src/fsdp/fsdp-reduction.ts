@@ -8,7 +8,7 @@ import {
   type Shard,
   type WindowTotals,
 } from '@tensorloom/core';
-import { anyRank } from '../gradient-exchange/totals.ts';
+import { anyRank, globalNorm } from '../gradient-exchange/totals.ts';
 import type { GradientScatter } from './gradient-scatter.ts';
 import type { Piece } from './piece.ts';
 import type { ShardedModule } from './sharded-module.ts';
@@ -61,17 +61,8 @@ export class FsdpReduction implements Reduction {
   }
 
   /** The shards of all ranks are all of the gradients, each once. */
-  async norm(parameters: readonly Parameter[], normType: number): Promise<number> {
-    const own = gradientNorm(parameters, normType);
-    // The largest of numbers with a NaN among them may be any of them.
-    const parts = Float64Array.of(normType === Infinity ? 0 : own ** normType, Number.isFinite(own) ? 0 : 1);
-    await this.#group.allReduce(parts, 'sum');
-    const [sum, notFinite] = parts as unknown as [number, number];
-    if (notFinite > 0) return NaN;
-    if (normType !== Infinity) return sum ** (1 / normType);
-    const largest = Float64Array.of(own);
-    await this.#group.allReduce(largest, 'max');
-    return largest[0] as number;
+  norm(parameters: readonly Parameter[], normType: number): Promise<number> {
+    return globalNorm(this.#group, gradientNorm(parameters, normType), normType);
   }
 
   settle(): void {

@@ -17,6 +17,7 @@ import {
   type Work,
 } from '@tensorloom/core';
 import { z } from 'zod';
+import { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import { checkSameModule } from '../gradient-exchange/same-module.ts';
 import { accumulateOption, parseStrategyOptions } from '../strategy-options.ts';
 import { EvaluationTurns } from './evaluation-turns.ts';
@@ -24,7 +25,6 @@ import { FsdpReduction } from './fsdp-reduction.ts';
 import type { GatherContext } from './gathering.ts';
 import { GradientScatter } from './gradient-scatter.ts';
 import { ShardedModule } from './sharded-module.ts';
-import { BufferPool } from './travel.ts';
 import type { UnitReduction } from './unit-walk.ts';
 import type { UnitPredicate } from './units.ts';
 import { withWholePieces } from './whole-module.ts';

@@ -1,8 +1,9 @@
 /** An all-gather of the whole values of some parameters, under way or done. */
 import { TensorloomError, type ProcessGroup, type Work } from '@tensorloom/core';
+import type { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import { encode } from '../gradient-exchange/wire-format.ts';
 import type { Piece } from './piece.ts';
-import { decodeInto, part, type BufferPool, type TravelBuffer, type TravelStorage } from './travel.ts';
+import { decodeInto, part, type TravelBuffer, type TravelStorage } from './travel.ts';
 
 /** What gatherings need of the strategy. */
 export interface GatherContext {

@@ -1,9 +1,11 @@
 /** Whole gradients on their way to the shards: reduce-scatters under way, and exchanges of rows. */
 import { accumulateGradient, RowSparse, tf, type ProcessGroup, type Work } from '@tensorloom/core';
+import type { BufferPool } from '../gradient-exchange/buffer-pool.ts';
+import { denseValues } from '../gradient-exchange/gradient-values.ts';
 import { encode } from '../gradient-exchange/wire-format.ts';
 import type { Piece } from './piece.ts';
 import { exchangeRowGradients } from './table-rows.ts';
-import { decodeInto, type BufferPool, type TravelBuffer, type TravelStorage } from './travel.ts';
+import { decodeInto, type TravelBuffer, type TravelStorage } from './travel.ts';
 
 interface Underway {
   readonly divisor: number;
@@ -58,6 +60,7 @@ export class GradientScatter {
     const rows = exchangeRowGradients(this.#group, partition, grad instanceof RowSparse ? grad : null, {
       storage: this.#storage,
       divisor: this.#divisor(items),
+      pool: this.#pool,
     });
     parameter.zeroGrad();
     if (rows === null) return;
@@ -86,7 +89,7 @@ export class GradientScatter {
     const at = offsets.map((offset) => offset + pieces.length);
     for (const { parameter, partition } of pieces) {
       const { grad } = parameter;
-      const values = grad === null ? null : valuesOf(grad);
+      const values = grad === null ? null : denseValues(grad);
       for (const [to, offset] of at.entries()) {
         const size = partition.sizeOf(to);
         if (values === null) sent.fill(0, offset, offset + size);
@@ -116,13 +119,4 @@ export class GradientScatter {
     this.#pool.give(sent);
     this.#pool.give(received);
   }
-}
-
-function valuesOf(gradient: tf.Tensor | RowSparse): Float32Array {
-  if (!(gradient instanceof RowSparse)) return gradient.dataSync<'float32'>();
-  const [numRows, width] = gradient.shape;
-  const values = new Float32Array(numRows * width);
-  const rows = gradient.rows.dataSync<'float32'>();
-  for (const [i, row] of gradient.indices.entries()) values.set(rows.subarray(i * width, (i + 1) * width), row * width);
-  return values;
 }

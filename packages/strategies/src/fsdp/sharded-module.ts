@@ -90,9 +90,6 @@ export class ShardedModule implements PieceReader {
       parameter.shardBy(piece);
     }
     this.copyFlags();
-    // The root may have a large tied table, whose buffers are not worth keeping.
-    const sizes = this.units.filter(({ isRoot }) => !isRoot).map(({ travelLength }) => travelLength);
-    this.#context.pool.keepUpTo(Math.max(0, ...sizes));
   }
 
   /** Freezing a parameter freezes its shard. */
@@ -220,7 +217,6 @@ export class ShardedModule implements PieceReader {
   }
 
   #gatherRows(piece: Piece, indices: Int32Array): Float32Array {
-    const { group, storage } = this.#context;
     // A table that is looked up by rows lives in host memory.
     const own = piece.shard === null || piece.shard.pinnedToDevice ? piece.shardData() : piece.shard.hostData();
     piece.byRows = true;
@@ -228,7 +224,7 @@ export class ShardedModule implements PieceReader {
       piece.byValue = false;
       piece.free();
     }
-    return gatherRows(group, piece.partition, own, indices, storage);
+    return gatherRows(this.#context.group, piece.partition, own, indices, this.#context);
   }
 
   #freeAll(): void {

@@ -58,13 +58,6 @@ export class ShardedUnit {
     return this.pieces.reduce((sum, { gatheredBytes }) => sum + gatheredBytes, 0);
   }
 
-  /** Most elements that its parameters, or its gradients, travel in. */
-  get travelLength(): number {
-    const { worldSize } = this.context.group;
-    const values = this.pieces.reduce((sum, { parameter }) => sum + parameter.size, 0);
-    return values + worldSize * Math.max(1, this.pieces.length);
-  }
-
   /** Trainable parameters whose gradient is dense. */
   get densePieces(): Piece[] {
     return this.pieces.filter(({ byValue, parameter }) => byValue && parameter.requiresGrad);

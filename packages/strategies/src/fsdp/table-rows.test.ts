@@ -1,20 +1,21 @@
 import { RowSparse, SingleProcessGroup, tf } from '@tensorloom/core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import { RowPartition } from './row-partition.ts';
 import { exchangeRowGradients, gatherRows } from './table-rows.ts';
 
 const group = new SingleProcessGroup();
 const partition = new RowPartition([4, 2], 1);
 const table = Float32Array.of(0, 1, 10, 11, 20, 21, 30, 31);
-const wire = { storage: 'float32', divisor: 1 } as const;
+const wire = { storage: 'float32', divisor: 1, pool: new BufferPool(group) } as const;
 
 describe('rows of a table', () => {
   beforeAll(() => tf.setBackend('cpu'));
 
   it('come in the order in which they were asked for, repeated where they were', () => {
-    const rows = gatherRows(group, partition, table, Int32Array.of(3, 0, 3), 'float32');
+    const rows = gatherRows(group, partition, table, Int32Array.of(3, 0, 3), wire);
     expect([...rows]).toEqual([30, 31, 0, 1, 30, 31]);
-    expect(gatherRows(group, partition, table, new Int32Array(0), 'float32')).toHaveLength(0);
+    expect(gatherRows(group, partition, table, new Int32Array(0), wire)).toHaveLength(0);
   });
 
   it('get their gradients, also one without any rows, and none where there is none', () => {

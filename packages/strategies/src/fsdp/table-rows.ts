@@ -1,8 +1,9 @@
 /** Rows of a sharded table on their way: asked for by number, and gradients of rows to the ranks that keep them. */
 import { RowSparse, tf, type ProcessGroup } from '@tensorloom/core';
+import type { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import { encode } from '../gradient-exchange/wire-format.ts';
 import type { RowPartition } from './row-partition.ts';
-import { allocateTravel, decodeInto, type TravelStorage } from './travel.ts';
+import { decodeInto, type TravelStorage } from './travel.ts';
 
 /**
  * Rows `indices` of a table of which each rank keeps some. All ranks call it, each with its own indices; the whole table travels nowhere.
@@ -14,7 +15,7 @@ export function gatherRows(
   partition: RowPartition,
   own: Float32Array,
   indices: Int32Array,
-  storage: TravelStorage,
+  { storage, pool }: { readonly storage: TravelStorage; readonly pool: BufferPool },
 ): Float32Array {
   const { rowSize } = partition;
   const asked = Int32Array.from(new Set(indices)).sort();
@@ -23,19 +24,21 @@ export function gatherRows(
   const toServe = new Int32Array(sum(serveCounts));
   group.allToAll(asked, toServe, askCounts, serveCounts).waitSync();
 
-  const served = allocateTravel(group, storage, toServe.length * rowSize);
+  const served = pool.take(storage, toServe.length * rowSize);
   const firstRow = partition.firstRow(group.rank);
   for (const [i, row] of toServe.entries()) {
     const from = (row - firstRow) * rowSize;
     encode(served, i * rowSize, own.subarray(from, from + rowSize));
   }
-  const received = allocateTravel(group, storage, asked.length * rowSize);
+  const received = pool.take(storage, asked.length * rowSize);
   group.allToAll(served, received, times(serveCounts, rowSize), times(askCounts, rowSize)).waitSync();
 
   const place = new Map([...asked].map((row, i) => [row, i]));
   const rows = new Float32Array(indices.length * rowSize);
   for (const [i, row] of indices.entries())
     decodeInto(rows, i * rowSize, received, (place.get(row) as number) * rowSize, rowSize, storage);
+  pool.give(served);
+  pool.give(received);
   return rows;
 }
 
@@ -49,7 +52,7 @@ export function exchangeRowGradients(
   group: ProcessGroup,
   partition: RowPartition,
   gradient: RowSparse | null,
-  { storage, divisor }: { readonly storage: TravelStorage; readonly divisor: number },
+  { storage, divisor, pool }: { readonly storage: TravelStorage; readonly divisor: number; readonly pool: BufferPool },
 ): RowSparse | null {
   const { rank, worldSize } = group;
   const { rowSize } = partition;
@@ -63,16 +66,17 @@ export function exchangeRowGradients(
 
   const rows = new Int32Array(sum(receiveCounts));
   group.allToAll(indices, rows, sendCounts, receiveCounts).waitSync();
-  const sent = allocateTravel(group, storage, indices.length * rowSize);
+  const sent = pool.take(storage, indices.length * rowSize);
   if (gradient !== null) encode(sent, 0, gradient.rows.dataSync<'float32'>(), 1 / divisor);
-  const received = allocateTravel(group, storage, rows.length * rowSize);
+  const received = pool.take(storage, rows.length * rowSize);
   group.allToAll(sent, received, times(sendCounts, rowSize), times(receiveCounts, rowSize)).waitSync();
 
   const numRows = partition.rowsOf(rank);
-  if (numRows === 0) return null;
   const values = new Float32Array(received.length);
   decodeInto(values, 0, received, 0, received.length, storage, divisor);
-  return sumByRow(rows, values, partition, rank);
+  pool.give(sent);
+  pool.give(received);
+  return numRows === 0 ? null : sumByRow(rows, values, partition, rank);
 }
 
 function sumByRow(rows: Int32Array, values: Float32Array, partition: RowPartition, rank: number): RowSparse {

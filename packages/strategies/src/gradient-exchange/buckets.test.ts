@@ -1,8 +1,9 @@
-import { Parameter, SingleProcessGroup, tf, viewOf } from '@tensorloom/core';
+import { Parameter, RowSparse, SingleProcessGroup, tf, viewOf } from '@tensorloom/core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { BucketLayout } from './bucket-layout.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { FIRST_BUCKET_BYTES, planBuckets } from './plan-buckets.ts';
+import { sumTables } from './row-sums.ts';
 import { decode, encode } from './wire-format.ts';
 
 beforeAll(() => tf.setBackend('cpu'));
@@ -71,5 +72,32 @@ describe('buckets', () => {
     // Too small for it: replaced.
     expect(pool.take('int32', 6)).toHaveLength(6);
     expect(pool.bytes).toBe(64);
+    // Far too large for it: that one is for others.
+    const huge = pool.take('float32', 1e6);
+    pool.give(huge);
+    expect(pool.take('float32', 1e5).buffer).not.toBe(huge.buffer);
+    expect(pool.take('bfloat16', 1e6).buffer).toBe(huge.buffer);
+  });
+
+  it('are not needed anew for every step’s rows of a table', async () => {
+    const group = new SingleProcessGroup();
+    let allocations = 0;
+    const allocate: typeof group.allocate = group.allocate.bind(group);
+    group.allocate = (type, length) => {
+      allocations++;
+      return allocate(type, length);
+    };
+    const pool = new BufferPool(group);
+    const table = parameter([100, 4]);
+    for (let step = 0; step < 50; step++) {
+      const count = 1 + ((step * 37) % 90);
+      const rows = Int32Array.from({ length: count }, (_, i) => i);
+      table.zeroGrad();
+      table.grad = new RowSparse(rows, tf.fill([count, 4], step), 100);
+      await sumTables(group, [table], pool, 'none');
+      const sum = table.grad as unknown as RowSparse;
+      expect([[...sum.indices], [...sum.rows.dataSync()]]).toEqual([[...rows], new Array(4 * count).fill(step)]);
+    }
+    expect(allocations).toBeLessThan(15);
   });
 });
