@@ -1,12 +1,13 @@
 /** Collectives through shared memory: each rank copies a chunk into its slot, all meet, each reads what it needs from the others' slots. */
-import { bytesPerElement, viewOf, type CollectiveArray, type ReduceOp } from '@tensorloom/core/distributed';
-import { describeCall, type CollectiveCall } from '../collective-call.ts';
+import type { CollectiveArray, ReduceOp } from '@tensorloom/core/distributed';
+import type { CollectiveCall } from '../collective-call.ts';
 import { reduceInto, scaleToMean } from '../reduce.ts';
 import { Mailboxes } from './mailboxes.ts';
 import { section } from '../sections.ts';
 import { copy, copyAny, offsets, part, window } from './pieces.ts';
 import { range, type Segment } from './segment.ts';
 import { checkPairs, SlotAgreement } from './slot-agreement.ts';
+import { SlotChunks } from './slot-chunks.ts';
 
 // Up to here every rank reduces everything by itself: one meeting in place of two.
 const SMALL_BYTES = 4096;
@@ -16,13 +17,13 @@ export class SlotCollectives {
   readonly #segment: Segment;
   readonly #mail: Mailboxes;
   readonly #agreement: SlotAgreement;
-  /** Chunks so far: which slot is next. The same on all ranks. */
-  #turn = 0;
+  readonly #chunks: SlotChunks;
 
   constructor(segment: Segment) {
     this.#segment = segment;
     this.#mail = new Mailboxes(segment);
     this.#agreement = new SlotAgreement(segment);
+    this.#chunks = new SlotChunks(segment, this.#agreement);
   }
 
   /** @throws TensorloomError with the codes of `ProcessGroup`; then all later calls fail with the same */
@@ -46,7 +47,7 @@ export class SlotCollectives {
       case 'reduce-scatter':
         return this.#reduceScatter(call, input as CollectiveArray, output as CollectiveArray, call.op as ReduceOp);
       case 'barrier':
-        return this.#meet(call, true);
+        return this.#chunks.meet(call, true);
       case 'broadcast':
         return this.#broadcast(call, output as CollectiveArray);
       case 'all-gather':
@@ -62,45 +63,45 @@ export class SlotCollectives {
   #allReduce(call: CollectiveCall, data: CollectiveArray, op: ReduceOp): void {
     const { rank, worldSize } = this.#segment;
     if (data.byteLength <= SMALL_BYTES) {
-      copy(this.#view(call, rank, 0, 0, data.length), data);
-      this.#meet(call, true);
-      copy(data, this.#view(call, 0, 0, 0, data.length));
+      copy(this.#chunks.view(call, rank, 0, 0, data.length), data);
+      this.#chunks.meet(call, true);
+      copy(data, this.#chunks.view(call, 0, 0, 0, data.length));
       for (let from = 1; from < worldSize; from++)
-        reduceInto(data, this.#view(call, from, 0, 0, data.length), op, call.elementType);
+        reduceInto(data, this.#chunks.view(call, from, 0, 0, data.length), op, call.elementType);
       if (op === 'mean') scaleToMean(data, worldSize, call.elementType);
-      this.#turn++;
+      this.#chunks.turn++;
       return;
     }
-    const chunk = this.#capacity(call);
+    const chunk = this.#chunks.capacity(call);
     const chunks = Math.ceil(data.length / chunk);
     const copyIn = (index: number): void => {
       const length = Math.min(chunk, data.length - index * chunk);
       const [start, end] = part(length, worldSize, rank);
       const own = section(data, index * chunk, index * chunk + length);
-      copy(this.#view(call, rank, index, 0, start), section(own, 0, start));
-      copy(this.#view(call, rank, index, end, length - end), section(own, end));
+      copy(this.#chunks.view(call, rank, index, 0, start), section(own, 0, start));
+      copy(this.#chunks.view(call, rank, index, end, length - end), section(own, end));
     };
     copyIn(0);
-    this.#meet(call, true);
+    this.#chunks.meet(call, true);
     for (let index = 0; index < chunks; index++) {
       const length = Math.min(chunk, data.length - index * chunk);
       const [start, end] = part(length, worldSize, rank);
       const own = section(data, index * chunk + start, index * chunk + end);
-      this.#fold(call, own, (from) => this.#view(call, from, index, start, end - start), op);
-      copy(this.#view(call, rank, index, start, end - start), own);
+      this.#chunks.fold(call, own, (from) => this.#chunks.view(call, from, index, start, end - start), op);
+      copy(this.#chunks.view(call, rank, index, start, end - start), own);
       // One meeting says both: this chunk is reduced, the next one is there.
       if (index + 1 < chunks) copyIn(index + 1);
-      this.#meet(call, false);
+      this.#chunks.meet(call, false);
       for (let from = 0; from < worldSize; from++) {
         if (from === rank) continue;
         const [first, last] = part(length, worldSize, from);
         copy(
           section(data, index * chunk + first, index * chunk + last),
-          this.#view(call, from, index, first, last - first),
+          this.#chunks.view(call, from, index, first, last - first),
         );
       }
     }
-    this.#turn += chunks;
+    this.#chunks.turn += chunks;
   }
 
   #reduceScatter(call: CollectiveCall, input: CollectiveArray, output: CollectiveArray, op: ReduceOp): void {
@@ -108,20 +109,20 @@ export class SlotCollectives {
     const starts = offsets(call.counts);
     const own = section(input, starts[rank], (starts[rank] as number) + output.length);
     if (own.byteOffset !== output.byteOffset || own.buffer !== output.buffer) copyAny(output, own);
-    const piece = Math.floor(this.#capacity(call) / worldSize);
-    this.#steps(call, piece, call.counts, {
+    const piece = Math.floor(this.#chunks.capacity(call) / worldSize);
+    this.#chunks.steps(call, piece, call.counts, {
       give: (step) => {
         for (let to = 0; to < worldSize; to++) {
           if (to === rank) continue;
           const [start, length] = window(call.counts[to] as number, piece, step);
           const from = (starts[to] as number) + start;
-          copy(this.#view(call, rank, 0, to * piece, length), section(input, from, from + length));
+          copy(this.#chunks.view(call, rank, 0, to * piece, length), section(input, from, from + length));
         }
       },
       take: (step) => {
         const [start, length] = window(output.length, piece, step);
         const target = section(output, start, start + length);
-        this.#fold(call, target, (from) => this.#view(call, from, 0, rank * piece, length), op);
+        this.#chunks.fold(call, target, (from) => this.#chunks.view(call, from, 0, rank * piece, length), op);
       },
     });
   }
@@ -129,12 +130,12 @@ export class SlotCollectives {
   #gather(call: CollectiveCall, input: CollectiveArray, output: CollectiveArray | null): void {
     const { rank, worldSize } = this.#segment;
     const starts = offsets(call.counts);
-    const piece = this.#capacity(call);
+    const piece = this.#chunks.capacity(call);
     if (output !== null) copyAny(section(output, starts[rank], (starts[rank] as number) + input.length), input);
-    this.#steps(call, piece, call.counts, {
+    this.#chunks.steps(call, piece, call.counts, {
       give: (step) => {
         const [start, length] = window(input.length, piece, step);
-        copy(this.#view(call, rank, 0, 0, length), section(input, start, start + length));
+        copy(this.#chunks.view(call, rank, 0, 0, length), section(input, start, start + length));
       },
       take: (step) => {
         if (output === null) return;
@@ -142,23 +143,23 @@ export class SlotCollectives {
           if (from === rank) continue;
           const [start, length] = window(call.counts[from] as number, piece, step);
           const to = (starts[from] as number) + start;
-          copy(section(output, to, to + length), this.#view(call, from, 0, 0, length));
+          copy(section(output, to, to + length), this.#chunks.view(call, from, 0, 0, length));
         }
       },
     });
   }
 
   #broadcast(call: CollectiveCall, data: CollectiveArray): void {
-    const piece = this.#capacity(call);
+    const piece = this.#chunks.capacity(call);
     const isSource = this.#segment.rank === call.peer;
-    this.#steps(call, piece, [data.length], {
+    this.#chunks.steps(call, piece, [data.length], {
       give: (step) => {
         const [start, length] = window(data.length, piece, step);
-        if (isSource) copy(this.#view(call, call.peer, 0, 0, length), section(data, start, start + length));
+        if (isSource) copy(this.#chunks.view(call, call.peer, 0, 0, length), section(data, start, start + length));
       },
       take: (step) => {
         const [start, length] = window(data.length, piece, step);
-        if (!isSource) copy(section(data, start, start + length), this.#view(call, call.peer, 0, 0, length));
+        if (!isSource) copy(section(data, start, start + length), this.#chunks.view(call, call.peer, 0, 0, length));
       },
     });
   }
@@ -166,21 +167,21 @@ export class SlotCollectives {
   #scatter(call: CollectiveCall, input: CollectiveArray | null, output: CollectiveArray): void {
     const { rank, worldSize } = this.#segment;
     const starts = offsets(call.counts);
-    const piece = Math.floor(this.#capacity(call) / worldSize);
+    const piece = Math.floor(this.#chunks.capacity(call) / worldSize);
     if (input !== null) copyAny(output, section(input, starts[rank], (starts[rank] as number) + output.length));
-    this.#steps(call, piece, call.counts, {
+    this.#chunks.steps(call, piece, call.counts, {
       give: (step) => {
         if (input === null) return;
         for (let to = 0; to < worldSize; to++) {
           const [start, length] = window(call.counts[to] as number, piece, step);
           const from = (starts[to] as number) + start;
-          copy(this.#view(call, rank, 0, to * piece, length), section(input, from, from + length));
+          copy(this.#chunks.view(call, rank, 0, to * piece, length), section(input, from, from + length));
         }
       },
       take: (step) => {
         const [start, length] = window(output.length, piece, step);
         if (input === null)
-          copy(section(output, start, start + length), this.#view(call, call.peer, 0, rank * piece, length));
+          copy(section(output, start, start + length), this.#chunks.view(call, call.peer, 0, rank * piece, length));
       },
     });
   }
@@ -191,7 +192,7 @@ export class SlotCollectives {
     const own = new Float64Array(memory.buffer, layout.counts(rank, parity), 2 * worldSize);
     own.set(call.counts);
     own.set(call.receiveCounts, worldSize);
-    const piece = Math.floor(this.#capacity(call) / worldSize);
+    const piece = Math.floor(this.#chunks.capacity(call) / worldSize);
     const starts = offsets(call.counts);
     const receiveStarts = offsets(call.receiveCounts);
     copyAny(
@@ -203,13 +204,13 @@ export class SlotCollectives {
       checkPairs(call, all, (r) => this.#segment.nameOf(r));
       return all.flatMap((counts) => [...counts.subarray(0, worldSize)]);
     };
-    this.#steps(call, piece, longest, {
+    this.#chunks.steps(call, piece, longest, {
       give: (step) => {
         for (let to = 0; to < worldSize; to++) {
           if (to === rank) continue;
           const [start, length] = window(call.counts[to] as number, piece, step);
           const from = (starts[to] as number) + start;
-          copy(this.#view(call, rank, 0, to * piece, length), section(input, from, from + length));
+          copy(this.#chunks.view(call, rank, 0, to * piece, length), section(input, from, from + length));
         }
       },
       take: (step) => {
@@ -217,55 +218,9 @@ export class SlotCollectives {
           if (from === rank) continue;
           const [start, length] = window(call.receiveCounts[from] as number, piece, step);
           const to = (receiveStarts[from] as number) + start;
-          copy(section(output, to, to + length), this.#view(call, from, 0, rank * piece, length));
+          copy(section(output, to, to + length), this.#chunks.view(call, from, 0, rank * piece, length));
         }
       },
     });
-  }
-
-  /** Chunk by chunk: give, meet, take. At least one meeting, in which the calls are compared. */
-  #steps(
-    call: CollectiveCall,
-    piece: number,
-    counts: readonly number[] | (() => readonly number[]),
-    { give, take }: { readonly give: (step: number) => void; readonly take: (step: number) => void },
-  ): void {
-    for (let step = 0, steps = 1; step < steps; step++) {
-      give(step);
-      this.#meet(call, step === 0);
-      if (step === 0) steps = Math.ceil(Math.max(0, ...(typeof counts === 'function' ? counts() : counts)) / piece);
-      take(step);
-      this.#turn++;
-    }
-  }
-
-  /** Folds all ranks' parts into `own`, which holds this rank's, in the order of ranks; divides for the mean. */
-  #fold(call: CollectiveCall, own: CollectiveArray, part: (from: number) => CollectiveArray, op: ReduceOp): void {
-    const { rank, worldSize } = this.#segment;
-    // The ranks before this one are summed up in the first one's slot: nobody else reads this part of it.
-    if (rank > 0) {
-      const first = part(0);
-      for (let from = 1; from < rank; from++) reduceInto(first, part(from), op, call.elementType);
-      reduceInto(own, first, op, call.elementType);
-    }
-    for (let from = rank + 1; from < worldSize; from++) reduceInto(own, part(from), op, call.elementType);
-    if (op === 'mean') scaleToMean(own, worldSize, call.elementType);
-  }
-
-  #meet(call: CollectiveCall, isFirst: boolean): void {
-    this.#segment.meet(call.kind === 'barrier' ? describeCall(call) : call.kind);
-    if (isFirst) this.#agreement.compare();
-  }
-
-  /** Elements in a slot. */
-  #capacity(call: CollectiveCall): number {
-    return Math.floor(this.#segment.layout.slotBytes / bytesPerElement(call.elementType));
-  }
-
-  /** Elements `start .. start + length` of a rank's slot of the chunk `ahead` of the current one. */
-  #view(call: CollectiveCall, rank: number, ahead: number, start: number, length: number): CollectiveArray {
-    const { layout, memory } = this.#segment;
-    const at = layout.slot(rank, this.#turn + ahead) + start * bytesPerElement(call.elementType);
-    return viewOf(call.elementType, memory.buffer, at, length);
   }
 }
