@@ -8,18 +8,21 @@ import type { Medium } from './worker/protocol.ts';
 /** Names that `makeProcessGroup` knows; `auto` is one of the others. */
 export const PROCESS_GROUPS = ['shm', 'ws', 'mpi', 'shm+ws'] as const;
 export type ProcessGroupName = (typeof PROCESS_GROUPS)[number];
+/** What `auto` chooses among: `shm+ws or ws` leaves the rest of the choice to all ranks together. */
+export type ChosenProcessGroup = ProcessGroupName | 'shm+ws or ws';
 
-const media: Readonly<Record<ProcessGroupName, Medium>> = {
+const media: Readonly<Record<ChosenProcessGroup, Medium>> = {
   shm: 'shm',
   ws: 'ws',
   mpi: 'mpi',
   'shm+ws': 'hierarchical',
+  'shm+ws or ws': 'sharing',
 };
 /** Of the thread, whatever the medium is. */
 const threadOptions = z.object({ trace: z.boolean().default(false) });
 
 /** Meets the other ranks. @throws TensorloomError `RANK_LOST`, `TIMEOUT`, `UNSUPPORTED`, `BAD_OPTION` */
-export async function makeProcessGroup(name: ProcessGroupName, request: TransportRequest): Promise<ProcessGroup> {
+export async function makeProcessGroup(name: ChosenProcessGroup, request: TransportRequest): Promise<ProcessGroup> {
   const { trace: given, ...options } = request.options;
   const parsed = threadOptions.safeParse({ trace: given });
   if (!parsed.success)
@@ -38,20 +41,21 @@ export async function missingFor(name: ProcessGroupName): Promise<string | null>
 }
 
 /**
- * The fastest that fits: what the environment prefers (mpi under mpirun), shared memory if all ranks are on one host, both
- * if several of them are on each, else WebSockets.
+ * The fastest that fits: what the environment prefers (mpi under mpirun), shared memory if all ranks are on one host, else shared
+ * memory within hosts that have several ranks and WebSockets between hosts. All ranks choose alike: each knows only how many
+ * ranks its own host has, so all that differs among hosts is settled when they have met.
  */
 export async function chooseProcessGroup(
   request: Pick<TransportRequest, 'worldSize' | 'localWorldSize'>,
   preferred: string | undefined,
-): Promise<ProcessGroupName> {
+): Promise<ChosenProcessGroup> {
   if (preferred === 'mpi' && (await missingFor('mpi')) === null) return 'mpi';
-  if (request.localWorldSize === 1 || (await missingFor('shm')) !== null) return 'ws';
-  return request.localWorldSize === request.worldSize ? 'shm' : 'shm+ws';
+  if (request.localWorldSize < request.worldSize) return 'shm+ws or ws';
+  return (await missingFor('shm')) === null ? 'shm' : 'ws';
 }
 
 /** Here, before a thread is started: mistakes are told at once, on every rank. */
-async function checkOptions(name: ProcessGroupName, options: TransportRequest['options']): Promise<void> {
+async function checkOptions(name: ChosenProcessGroup, options: TransportRequest['options']): Promise<void> {
   if (name === 'mpi') (await import('./mpi/mpi-options.ts')).parseMpiOptions(options);
   else if (name === 'shm') parseNoOptions(options);
   else (await import('./ws/index.ts')).parseWsOptions(options);

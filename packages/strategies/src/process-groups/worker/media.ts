@@ -9,6 +9,7 @@ const media: Readonly<Record<Medium, () => Promise<TransportFactory>>> = {
   mpi: async () => (await import('../mpi/mpi-transport.ts')).createMpiTransport,
   hierarchical: async () =>
     (await import('../hierarchical/create-hierarchical-transport.ts')).createHierarchicalTransport,
+  sharing: async () => (await import('../hierarchical/create-hierarchical-transport.ts')).createSharingTransport,
 };
 
 /** Meets the other ranks over `medium`. */

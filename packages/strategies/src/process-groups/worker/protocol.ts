@@ -11,7 +11,7 @@ import type { CollectiveCall } from '../collective-call.ts';
 import type { TransportRequest } from '../transport.ts';
 
 /** Names of the modules in `media.ts`. */
-export type Medium = 'shm' | 'ws' | 'mpi' | 'hierarchical';
+export type Medium = 'shm' | 'ws' | 'mpi' | 'hierarchical' | 'sharing';
 
 /** What the thread is started with. */
 export interface ThreadData {
