@@ -46,32 +46,56 @@ export async function allGather<T extends Reducible>(group: ProcessGroup, value:
   return gathered as Gathered<T>;
 }
 
-/** `value` of rank `source`, on every rank. Tensors in it arrive as new tensors; on one rank the value itself comes back. */
+/**
+ * `value` of rank `source`, on every rank: numbers, texts, booleans, null, undefined, tensors, typed arrays, and arrays and plain
+ * objects of them. Tensors in it arrive as new tensors, on the source and on one rank alone too.
+ * @throws TensorloomError `MISUSE` on the source, naming where in its value is what else
+ */
 export async function broadcast<T>(group: ProcessGroup, value: T, source: number): Promise<T> {
   if (!Number.isInteger(source) || source < 0 || source >= group.worldSize)
     throw new TensorloomError(
       'BAD_OPTION',
       `broadcast: there is no rank ${source}; ranks are 0 to ${group.worldSize - 1}.`,
     );
-  if (group.worldSize === 1) return value;
   const tensors: Tensor[] = [];
-  const skeleton = await group.broadcastObject(group.rank === source ? dismantle(value, tensors) : null, source);
+  const skeleton = await group.broadcastObject(
+    group.rank === source ? dismantle(value, tensors, 'the value') : null,
+    source,
+  );
   return (await assemble(group, skeleton, tensors, source)) as T;
 }
 
+/** In a skeleton, an object with this key stands for a tensor, or, as `escaped`, for an object of the user's that has the key itself. */
+const MARK = '$tensor';
+
 interface Placeholder {
-  readonly $tensor: number;
+  readonly [MARK]: number;
   readonly shape: number[];
   readonly dtype: string;
 }
 
-function dismantle(value: unknown, tensors: Tensor[]): unknown {
+interface Escaped {
+  readonly [MARK]: 'escaped';
+  readonly object: Record<string, unknown>;
+}
+
+/** @param place of `value` in the whole, for messages */
+function dismantle(value: unknown, tensors: Tensor[], place: string): unknown {
   if (isTensor(value))
-    return { $tensor: tensors.push(value) - 1, shape: value.shape, dtype: value.dtype } satisfies Placeholder;
-  if (Array.isArray(value)) return value.map((entry) => dismantle(entry, tensors));
-  if (value !== null && typeof value === 'object' && !ArrayBuffer.isView(value))
-    return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, dismantle(entry, tensors)]));
-  return value;
+    return { [MARK]: tensors.push(value) - 1, shape: value.shape, dtype: value.dtype } satisfies Placeholder;
+  if (Array.isArray(value)) return value.map((entry, index) => dismantle(entry, tensors, `${place}[${index}]`));
+  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return value;
+  if (isPlainObject(value)) {
+    const entries = Object.entries(value).map(([key, entry]) => [key, dismantle(entry, tensors, `${place}.${key}`)]);
+    const object = Object.fromEntries(entries) as Record<string, unknown>;
+    return Object.hasOwn(object, MARK) ? ({ [MARK]: 'escaped', object } satisfies Escaped) : object;
+  }
+  if (value === null || ['number', 'string', 'boolean', 'undefined'].includes(typeof value)) return value;
+  throw new TensorloomError(
+    'MISUSE',
+    `broadcast: ${place} is ${kindOf(value)}, which does not travel between ranks. Send numbers, texts, booleans, tensors, ` +
+      'typed arrays, and arrays or plain objects of them.',
+  );
 }
 
 async function assemble(
@@ -82,19 +106,40 @@ async function assemble(
 ): Promise<unknown> {
   if (Array.isArray(skeleton)) return inOrder(skeleton, (entry) => assemble(group, entry, tensors, source));
   if (skeleton === null || typeof skeleton !== 'object' || ArrayBuffer.isView(skeleton)) return skeleton;
-  if ('$tensor' in skeleton) {
-    const { $tensor: index, shape, dtype } = skeleton as Placeholder;
-    const size = shape.reduce((product, n) => product * n, 1);
-    const own = tensors[index];
-    const data = own === undefined ? emptyArray(dtype, size) : await hostCopy(own);
-    await group.broadcast(data, source);
-    return tf.tensor(data, shape, dtype as 'float32');
-  }
-  const keys = Object.keys(skeleton);
-  const values = await inOrder(keys, (key) =>
-    assemble(group, (skeleton as Record<string, unknown>)[key], tensors, source),
-  );
-  return Object.fromEntries(keys.map((key, index) => [key, values[index]]));
+  if (!Object.hasOwn(skeleton, MARK)) return assembleObject(group, skeleton, tensors, source);
+  const marked = skeleton as Placeholder | Escaped;
+  if (marked[MARK] === 'escaped') return assembleObject(group, (marked).object, tensors, source);
+  const { [MARK]: index, shape, dtype } = marked;
+  const size = shape.reduce((product, n) => product * n, 1);
+  const own = tensors[index];
+  const data = own === undefined ? emptyArray(dtype, size) : await hostCopy(own);
+  await group.broadcast(data, source);
+  return tf.tensor(data, shape, dtype as 'float32');
+}
+
+async function assembleObject(
+  group: ProcessGroup,
+  object: object,
+  tensors: readonly Tensor[],
+  source: number,
+): Promise<unknown> {
+  const entries = Object.entries(object);
+  const values = await inOrder(entries, ([, entry]) => assemble(group, entry, tensors, source));
+  return Object.fromEntries(entries.map(([key], index) => [key, values[index]]));
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (value === null || typeof value !== 'object') return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** `a Map`, `a function`: for messages. */
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  const { constructor } = value as { readonly constructor?: { readonly name?: string } };
+  return `an object of class ${constructor?.name || '(no name)'}`;
 }
 
 function emptyArray(dtype: string, size: number): CollectiveArray {
@@ -115,14 +160,14 @@ async function hostCopy(tensor: Tensor): Promise<CollectiveArray> {
 async function mapLeaves(value: Reducible, map: (leaf: number | Tensor) => Promise<unknown>): Promise<unknown> {
   if (typeof value === 'number' || isTensor(value)) return map(value);
   if (Array.isArray(value)) return inOrder(value as readonly Reducible[], (entry) => mapLeaves(entry, map));
-  if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
+  if (isPlainObject(value)) {
     const entries = Object.entries(value as Record<string, Reducible>);
     const mapped = await inOrder(entries, ([, entry]) => mapLeaves(entry, map));
     return Object.fromEntries(entries.map(([key], index) => [key, mapped[index]]));
   }
   throw new TensorloomError(
     'MISUSE',
-    `Collectives take numbers, tensors, and arrays or plain objects of them; got ${value === null ? 'null' : typeof value}.`,
+    `Collectives take numbers, tensors, and arrays or plain objects of them; got ${kindOf(value)}.`,
   );
 }
 

@@ -85,10 +85,32 @@ describe('collectives over nested collections', () => {
     expect(await numbers(received.weights[0])).toEqual([7, 7]);
   });
 
+  it('broadcast what a rank alone gives as among several: tensors are new ones', async () => {
+    const own = { weight: tf.tensor1d([1, 2]), ids: Int32Array.of(3), missing: undefined };
+    const received = await broadcast(new SingleProcessGroup(), own, 0);
+    expect(received.weight).not.toBe(own.weight);
+    expect(await numbers(received.weight)).toEqual([1, 2]);
+    expect(received.ids).toEqual(own.ids);
+    expect(Object.keys(received)).toEqual(['weight', 'ids', 'missing']);
+  });
+
+  it.each([
+    ['the value', new Map([[1, 2]]), /the value is an object of class Map/],
+    ['a part', { when: [new Date(0)] }, /the value\.when\[0\] is an object of class Date/],
+    ['an instance', { group: new SingleProcessGroup() }, /the value\.group is an object of class SingleProcessGroup/],
+    ['code', [() => 1], /the value\[0\] is a function/],
+    ['a bigint', 1n, /the value is a bigint/],
+    ['a view', new DataView(new ArrayBuffer(1)), /class DataView/],
+  ])('refuse to broadcast what is no data: %s', async (_name, value, message) => {
+    const refused = { code: 'MISUSE', message: expect.stringMatching(message) };
+    await expect(broadcast<unknown>(new SingleProcessGroup(), value, 0)).rejects.toMatchObject(refused);
+    await expect(broadcast<unknown>(new PairedGroup(), value, 1)).rejects.toMatchObject(refused);
+  });
+
   it('refuse what cannot be reduced, and ranks that do not exist', async () => {
     await expect(allReduce(new SingleProcessGroup(), { text: 'a' } as never, 'sum')).rejects.toMatchObject({
       code: 'MISUSE',
-      message: expect.stringMatching(/got string/),
+      message: expect.stringMatching(/got a string/),
     });
     await expect(broadcast(new SingleProcessGroup(), 1, 1)).rejects.toMatchObject({
       code: 'BAD_OPTION',
@@ -117,8 +139,7 @@ describe('fabric around the loop', () => {
     const fabric = await launched();
     expect(await fabric.allReduce(3)).toBe(3);
     expect(await fabric.allGather(3)).toEqual([3]);
-    const object = { a: new Map([[1, 2]]) };
-    expect(await fabric.broadcast(object)).toBe(object);
+    expect(await fabric.broadcast({ a: [1, 'b', null] })).toEqual({ a: [1, 'b', null] });
     expect(await fabric.rankZeroFirst(() => 'done')).toBe('done');
     expect(await fabric.rankZeroFirst(async () => 'done', { local: true })).toBe('done');
     await fabric.barrier('end');

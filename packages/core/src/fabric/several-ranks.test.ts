@@ -64,6 +64,12 @@ describe('several ranks', () => {
     expect(results).toEqual([expected, expected]);
   });
 
+  it('broadcast objects that look like what stands for a tensor', async () => {
+    const own = { $tensor: 0, shape: [2], dtype: 'float32', inner: { $tensor: 'escaped', object: { x: 1 } } };
+    const received = await onAllOf(2, (fabric) => fabric.broadcast(own, 1));
+    expect(received).toEqual([own, own]);
+  });
+
   it('run a function first on the first rank of each machine', async () => {
     const order: number[] = [];
     await onAllOf(
