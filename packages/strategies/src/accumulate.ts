@@ -1,19 +1,14 @@
 /** The `accumulate` strategy: gradients of several micro-batches make one optimizer step, on one device. */
-import {
-  SingleDeviceStrategy,
-  strategies,
-  TensorloomError,
-  type StrategyContext,
-  type StrategyOptions,
-} from '@tensorloom/core';
+import { SingleDeviceStrategy, strategies, TensorloomError, type StrategyContext } from '@tensorloom/core';
 import { z } from 'zod';
+import { accumulateOption, parseStrategyOptions } from './strategy-options.ts';
 
 /** Micro-batches in a window when the user does not say. */
 export const DEFAULT_ACCUMULATE = 16;
 
 const optionsSchema = z.strictObject({
   /** Micro-batches in a full window. */
-  accumulate: z.int('must be a whole number of micro-batches').min(1, 'must be at least 1').default(DEFAULT_ACCUMULATE),
+  accumulate: accumulateOption.default(DEFAULT_ACCUMULATE),
 });
 
 /** Options of the strategy `accumulate`. */
@@ -29,7 +24,7 @@ export type AccumulateOptions = z.input<typeof optionsSchema>;
 export class AccumulateStrategy extends SingleDeviceStrategy {
   /** @throws TensorloomError `BAD_OPTION` naming every option that is unknown or out of range */
   constructor(options: AccumulateOptions = {}) {
-    super('accumulate', parseOptions(options).accumulate);
+    super('accumulate', parseStrategyOptions('accumulate', optionsSchema, options).accumulate);
   }
 
   /** @throws TensorloomError `CONFLICTING_OPTIONS` for more than one device */
@@ -42,17 +37,6 @@ export class AccumulateStrategy extends SingleDeviceStrategy {
       );
     super.setup(context);
   }
-}
-
-function parseOptions(options: StrategyOptions): z.output<typeof optionsSchema> {
-  const result = optionsSchema.safeParse(options);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? `it has no option ${issue.keys.map((key) => `'${key}'`).join(', ')} (it has: accumulate)`
-      : `${issue.path.join('.')} ${issue.message}; got ${JSON.stringify(issue.path.reduce<unknown>((value, key) => (value as StrategyOptions)[key as string], options))}`,
-  );
-  throw new TensorloomError('BAD_OPTION', `Strategy 'accumulate': ${problems.join('; ')}.`);
 }
 
 strategies.register('accumulate', {

@@ -63,14 +63,26 @@ interface Manifest {
     readonly completionMode: string;
     readonly clusterIP: string;
     readonly selector: Readonly<Record<string, string>>;
-    readonly template: { readonly spec: { readonly subdomain: string; readonly containers: readonly [Container] } };
+    readonly accessModes: readonly string[];
+    readonly template: {
+      readonly spec: {
+        readonly subdomain: string;
+        readonly containers: readonly [Container];
+        readonly volumes: readonly Volume[];
+      };
+    };
   };
+}
+
+interface Volume {
+  readonly name: string;
+  readonly persistentVolumeClaim?: { readonly claimName: string };
 }
 
 interface Container {
   readonly command: readonly string[];
   readonly env: readonly { readonly name: string; readonly value: string }[];
-  readonly volumeMounts: readonly { readonly mountPath: string }[];
+  readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string }[];
 }
 
 describe('kubernetes-job.yaml', () => {
@@ -87,9 +99,9 @@ describe('kubernetes-job.yaml', () => {
     return { ...variables, JOB_COMPLETION_INDEX: '1', TENSORLOOM_TOKEN_FILE: token };
   };
 
-  it('is valid YAML of a Secret, a headless Service and an indexed Job that belong together', () => {
+  it('is valid YAML of a Secret, a headless Service, a claim and an indexed Job that belong together', () => {
     expect(documents.flatMap((document) => document.errors)).toEqual([]);
-    expect(objects.map(({ kind }) => kind)).toEqual(['Secret', 'Service', 'Job']);
+    expect(objects.map(({ kind }) => kind)).toEqual(['Secret', 'Service', 'PersistentVolumeClaim', 'Job']);
     const { metadata, spec } = find('Job');
     expect(spec).toMatchObject({ completionMode: 'Indexed', parallelism: spec.completions });
     expect(find('Service').spec).toMatchObject({ clusterIP: 'None', selector: { 'job-name': metadata.name } });
@@ -99,6 +111,18 @@ describe('kubernetes-job.yaml', () => {
     expect(container.volumeMounts.map(({ mountPath }) => mountPath)).toContain(
       path.dirname(variables['TENSORLOOM_TOKEN_FILE'] ?? ''),
     );
+  });
+
+  it('keeps runs and caches on one volume that all pods mount', () => {
+    const claim = find('PersistentVolumeClaim');
+    expect(claim.spec.accessModes).toEqual(['ReadWriteMany']);
+    const { name } = pod.volumes.find(
+      ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName === claim.metadata.name,
+    ) as Volume;
+    const { mountPath } = container.volumeMounts.find((mount) => mount.name === name) as { mountPath: string };
+    expect(container.command.slice(container.command.indexOf('train'))).toContain(`--output-dir=${mountPath}`);
+    for (const cache of ['TENSORLOOM_CACHE', 'HF_HUB_CACHE'])
+      expect(path.dirname(variables[cache] ?? '')).toBe(mountPath);
   });
 
   it('gives the launcher what it needs on several machines', () => {
@@ -122,9 +146,10 @@ describe('kubernetes-job.yaml', () => {
   });
 
   it('names no variable that nothing reads', () => {
-    const read = ['kubernetes.ts', 'variables.ts']
+    const caches = ['../../../data/src/files/cache-folder.ts', '../../../models/src/hub/snapshot.ts'];
+    const read = ['kubernetes.ts', 'variables.ts', ...caches]
       .map((file) => readFileSync(new URL(file, import.meta.url), 'utf8'))
       .join('\n');
-    for (const name of Object.keys(variables)) expect(read).toContain(`'${name}'`);
+    for (const name of Object.keys(variables)) expect(read).toMatch(new RegExp(`['.$]${name}\\b`));
   });
 });

@@ -6,7 +6,7 @@ import type { TransportRequest } from '../transport.ts';
 const positive = z.int().positive();
 
 export const wsOptionsSchema = z.strictObject({
-  /** Address to listen on; default: loopback if the main address is loopback, else all interfaces. */
+  /** Address to listen on; default: of this host, the address that leads to the main rank (the main address, on the main rank itself). */
   bindAddress: z.string().min(1).optional(),
   /** Address under which other ranks reach this one; default: the one from which this rank reaches the main rank. */
   advertiseAddress: z.string().min(1).optional(),
