@@ -7,8 +7,11 @@ export async function freePort(): Promise<number> {
   return listenBriefly(0);
 }
 
-/** @throws TensorloomError `BAD_OPTION` if something on this machine listens on `port` already, or this user may not */
-export async function checkPortIsFree(port: number): Promise<void> {
+/**
+ * @param name of the option that gives the port
+ * @throws TensorloomError `BAD_OPTION` if something on this machine listens on `port` already, or this user may not
+ */
+export async function checkPortIsFree(port: number, name: string): Promise<void> {
   try {
     await listenBriefly(port);
   } catch (error) {
@@ -17,7 +20,7 @@ export async function checkPortIsFree(port: number): Promise<void> {
       code === 'EADDRINUSE' ? 'is in use on this machine' : `cannot be listened on (${code ?? String(error)})`;
     throw new TensorloomError(
       'BAD_OPTION',
-      `launch: mainPort ${port} ${problem}; give another one, the same on all machines.`,
+      `launch: ${name} ${port} ${problem}; give another one, the same on all machines.`,
       {
         cause: error,
       },

@@ -54,10 +54,19 @@ it.each<[Partial<Record<keyof LaunchOptions | 'gpus', unknown>>, RegExp]>([
   [{ devices: 0, mainPort: 0 }, /devices is 0.*; mainPort is 0/],
   [
     { nodeRank: undefined, mainAddress: undefined, token: undefined },
-    /numNodes is 2; give nodeRank .* and mainAddress .* and a token/,
+    /numNodes is 2; give nodeRank .* and mainAddress .* and token \(TENSORLOOM_TOKEN/,
   ],
   [{ variables: { TENSORLOOM_THREADS: 'all' } }, /TENSORLOOM_THREADS is 'all'/],
   [{ nodeRank: undefined, variables: { NODE_RANK: 'x' } }, /NODE_RANK is 'x'/],
 ])('refuses %o', (change, message) => {
   expect(() => resolveLaunch({ ...many, ...change } as LaunchOptions)).toThrow(message);
+});
+
+it('names options as its caller does', () => {
+  const optionName = (option: string): string => `<${option}>`;
+  expect(() => resolveLaunch({ ...one, devices: 0, optionName })).toThrow(/<devices> is 0/);
+  expect(() => resolveLaunch({ ...many, nodeRank: 2, optionName })).toThrow(/<nodeRank> is 2, but <numNodes> is 2/);
+  expect(() => resolveLaunch({ ...one, numNodes: 2, nodeRank: 0, optionName })).toThrow(
+    /<numNodes> is 2; give <mainAddress> \(MASTER_ADDR.* and <token> \(TENSORLOOM_TOKEN/,
+  );
 });

@@ -30,6 +30,8 @@ export interface LaunchOptions {
   readonly killMs?: number;
   /** The ranks inherit these (default: `process.env`). */
   readonly variables?: Variables;
+  /** How messages name an option (default: by its name here): a command line has flags. */
+  readonly optionName?: (option: string) => string;
   /** Where the ranks' output goes (default: this process's). */
   readonly stdout?: NodeJS.WritableStream;
   readonly stderr?: NodeJS.WritableStream;
@@ -51,6 +53,7 @@ export interface ResolvedLaunch {
   readonly graceMs: number;
   readonly killMs: number;
   readonly variables: Variables;
+  readonly optionName: (option: string) => string;
   readonly stdout: NodeJS.WritableStream;
   readonly stderr: NodeJS.WritableStream;
 }
@@ -81,6 +84,7 @@ const schema = z.strictObject({
   graceMs: milliseconds,
   killMs: milliseconds,
   variables: z.record(z.string(), z.string().optional()).optional(),
+  optionName: z.custom<(option: string) => string>((value) => typeof value === 'function').optional(),
   stdout: stream.optional(),
   stderr: stream.optional(),
 });
@@ -89,21 +93,27 @@ const schema = z.strictObject({
 export function resolveLaunch(options: LaunchOptions): ResolvedLaunch {
   const parsed = schema.safeParse(options);
   if (!parsed.success) throw bad(parsed.error.issues.map((issue) => describe(issue, options)).join('; '));
-  const { numNodes = 1, variables = process.env } = options;
+  const { numNodes = 1, variables = process.env, optionName: name = ownName } = options;
   const { nodeRank, mainAddress, mainPort } =
     numNodes > 1 ? { ...fromVariables(variables), ...given(options) } : options;
   const token = options.token ?? readToken(variables, 'launch');
   if (nodeRank !== undefined && nodeRank >= numNodes)
-    throw bad(`nodeRank is ${nodeRank}, but numNodes is ${numNodes}; expected 0 to ${numNodes - 1}`);
+    throw bad(
+      `${name('nodeRank')} is ${nodeRank}, but ${name('numNodes')} is ${numNodes}; expected 0 to ${numNodes - 1}`,
+    );
   if (numNodes > 1) {
     const missing = [
-      ...(nodeRank === undefined ? [`nodeRank (NODE_RANK; which of the ${numNodes} machines this is, from 0)`] : []),
-      ...(mainAddress === undefined ? ['mainAddress (MASTER_ADDR; the host name or address of machine 0)'] : []),
+      ...(nodeRank === undefined
+        ? [`${name('nodeRank')} (NODE_RANK; which of the ${numNodes} machines this is, from 0)`]
+        : []),
+      ...(mainAddress === undefined
+        ? [`${name('mainAddress')} (MASTER_ADDR; the host name or address of machine 0)`]
+        : []),
       ...(token === undefined
-        ? ['a token (a secret, the same on all machines: TENSORLOOM_TOKEN or TENSORLOOM_TOKEN_FILE)']
+        ? [`${name('token')} (TENSORLOOM_TOKEN or TENSORLOOM_TOKEN_FILE; a secret, the same on all machines)`]
         : []),
     ];
-    if (missing.length > 0) throw bad(`numNodes is ${numNodes}; give ${missing.join(' and ')}`);
+    if (missing.length > 0) throw bad(`${name('numNodes')} is ${numNodes}; give ${missing.join(' and ')}`);
   }
   return {
     command: options.command,
@@ -119,6 +129,7 @@ export function resolveLaunch(options: LaunchOptions): ResolvedLaunch {
     graceMs: options.graceMs ?? 5_000,
     killMs: options.killMs ?? 10_000,
     variables,
+    optionName: name,
     stdout: options.stdout ?? process.stdout,
     stderr: options.stderr ?? process.stderr,
   };
@@ -160,10 +171,15 @@ function threadsOf(variables: Variables): number | undefined {
 function describe(issue: z.core.$ZodIssue, options: LaunchOptions): string {
   if (issue.code === 'unrecognized_keys')
     return `it has no option ${issue.keys.map((key) => `'${key}'`).join(', ')} (it has: ${Object.keys(schema.shape).join(', ')})`;
-  const name = String(issue.path[0]);
-  const given = (options as unknown as Readonly<Record<string, unknown>>)[name];
+  const option = String(issue.path[0]);
+  const given = (options as unknown as Readonly<Record<string, unknown>>)[option];
   // A secret stays out of messages.
-  return `${name} is ${name === 'token' ? 'empty or no text' : (JSON.stringify(given) ?? 'not given')}; ${issue.message}`;
+  const name = (options.optionName ?? ownName)(option);
+  return `${name} is ${option === 'token' ? 'empty or no text' : (JSON.stringify(given) ?? 'not given')}; ${issue.message}`;
+}
+
+function ownName(option: string): string {
+  return option;
 }
 
 function bad(problem: string): TensorloomError {

@@ -165,6 +165,13 @@ it('gives up after the last restart', async () => {
   expect(stderr.lines.at(-1)).toBe('tensorloom launch: no restart is left of 1.');
 });
 
+it('does not start ranks anew after exit code 2, bad usage', async () => {
+  const { code, stdout, stderr } = await launch("say('tried'); process.exitCode = 2;", { maxRestarts: 3 });
+  expect(code).toBe(2);
+  expect(stdout.lines.filter((line) => line.startsWith('[rank 0]'))).toHaveLength(1);
+  expect(stderr.text).toMatch(/no restart: exit code 2/);
+});
+
 it('refuses a program that is not there', async () => {
   const failing = launchRanks({ command: ['/no/such/program'], devices: 2, stderr: new Captured() });
   await expect(failing).rejects.toThrow(/'\/no\/such\/program' cannot be started: .*ENOENT/);

@@ -10,12 +10,15 @@ import { signalAll, superviseRanks } from './supervise-ranks.ts';
 import { visibleGpus } from './visible-gpus.ts';
 import { WatchedSocket } from './watched-socket.ts';
 
+/** The exit code of shells, and of tensorloom, for bad usage. */
+const USAGE = 2;
+
 /**
  * Runs `command` once per device, with the variables by which ranks find each other, and waits for all of them.
  *
  * Output lines get the rank before them (with one rank in all it is left alone). SIGINT, SIGTERM and SIGHUP are passed on, a
  * second SIGINT kills. When a rank fails, the others are ended, and all are started anew up to `maxRestarts` times, with a new
- * job id. If this process dies, even of SIGKILL, the ranks that watch it (`watchLauncher`) end.
+ * job id; not after exit code 2, bad usage, which never mends itself. If this process dies, even of SIGKILL, the ranks that watch it (`watchLauncher`) end.
  *
  * On several machines each launcher restarts its own ranks. They meet again since a failure of one rank makes all others fail,
  * so that all launchers count the same attempts; the attempt is part of the job id, so ranks of different attempts never
@@ -35,6 +38,10 @@ export async function launchRanks(options: LaunchOptions): Promise<number> {
       const failure = await runAttempt(launch, gpus, `${base}-${number}`, number, signals, log);
       if (signals.received !== null) return failure?.code ?? 0;
       if (failure === null) return 0;
+      if (failure.code === USAGE && launch.maxRestarts > 0) {
+        log(`no restart: exit code ${USAGE} says that the command line is wrong, which starting anew does not mend.`);
+        return failure.code;
+      }
       if (number >= launch.maxRestarts) {
         if (launch.maxRestarts > 0) log(`no restart is left of ${launch.maxRestarts}.`);
         return failure.code;
@@ -84,9 +91,9 @@ function startRank(launch: ResolvedLaunch, attempt: Attempt, gpus: readonly stri
   return new RankProcess({ rank, command, variables, prefix, stdout, stderr });
 }
 
-async function mainPortOf({ mainPort, nodeRank }: ResolvedLaunch): Promise<number> {
+async function mainPortOf({ mainPort, nodeRank, optionName }: ResolvedLaunch): Promise<number> {
   if (mainPort === undefined) return freePort();
-  if (nodeRank === 0) await checkPortIsFree(mainPort);
+  if (nodeRank === 0) await checkPortIsFree(mainPort, optionName('mainPort'));
   return mainPort;
 }
 

@@ -1,6 +1,6 @@
 /** What happens to the ranks when something happens to their launcher. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -92,6 +92,26 @@ it('leaves no rank behind when it is killed: idle, blocked, computing or deaf to
   launcher.child.kill('SIGKILL');
   await allEnded(pids);
   expect(launchFolders()).toEqual([]);
+});
+
+it('removes what a launcher has left that was killed with ranks that do not watch it', async () => {
+  const idle = rankRunning(`setInterval(() => {}, 1000); say('pid ' + process.pid);`);
+  const [killed, alive] = [start(idle), start(idle)];
+  const pids = mine([...(await killed.pids(2)), ...(await alive.pids(2))]);
+  const before = launchFolders();
+  expect(before).toHaveLength(2);
+  killed.child.kill('SIGKILL');
+  await killed.ended;
+  // As if a while had passed.
+  for (const name of before) utimesSync(path.join(folder, name), 1, 1);
+  expect(await start(rankRunning('')).ended).toBe(0);
+  const left = launchFolders();
+  expect(left).toHaveLength(1);
+  expect(before).toContain(left[0]);
+  alive.child.kill('SIGTERM');
+  await alive.ended;
+  expect(launchFolders()).toEqual([]);
+  expect(pids.filter(isRunning)).toHaveLength(2);
 });
 
 it('ends a rank that first watches when its launcher is gone already', () => {
