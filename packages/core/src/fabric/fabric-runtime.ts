@@ -161,6 +161,11 @@ export class FabricRuntime {
     return this.connections.strategy;
   }
 
+  /** How the ranks talk, by the name of their process group: `shm`. @throws TensorloomError `NOT_LAUNCHED` */
+  get processGroupName(): string {
+    return this.processGroup.name;
+  }
+
   protected get processGroup(): ProcessGroup {
     return this.#processGroup ?? this.#notLaunched('processGroup');
   }

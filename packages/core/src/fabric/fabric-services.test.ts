@@ -137,6 +137,7 @@ describe('the process group of one rank', () => {
 describe('fabric around the loop', () => {
   it('one rank: collectives are the identity, rankZeroFirst runs once', async () => {
     const fabric = await launched();
+    expect(fabric.processGroupName).toBe('single');
     expect(await fabric.allReduce(3)).toBe(3);
     expect(await fabric.allGather(3)).toEqual([3]);
     expect(await fabric.broadcast({ a: [1, 'b', null] })).toEqual({ a: [1, 'b', null] });
