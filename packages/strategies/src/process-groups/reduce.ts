@@ -2,7 +2,7 @@
 import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
 import { encodeBFloat16, encodeFloat16, halves } from './halves.ts';
 import { loops, type Loop } from './reduce-loops.ts';
-import { simdReduce, type SimdArray } from './simd/simd-reduce.ts';
+import { simdReduce, simdReduceBytes, type SimdArray } from './simd/simd-reduce.ts';
 
 /** Folds `source` into `target`, element by element. `mean` folds as `sum`; `scaleToMean` divides at the end. */
 export function reduceInto(target: CollectiveArray, source: CollectiveArray, op: ReduceOp, type: ElementType): void {
@@ -11,6 +11,15 @@ export function reduceInto(target: CollectiveArray, source: CollectiveArray, op:
   if (type !== 'uint8' && simdReduce(target as SimdArray, source as SimdArray, op, type)) return;
   const loop = loops[type][op === 'mean' ? 'sum' : op] as unknown as Loop<CollectiveArray>;
   loop(target, source, target.length);
+}
+
+/**
+ * As `reduceInto`, of bytes that begin anywhere, where that is possible without copying them.
+ * @returns whether it was
+ */
+export function reduceBytesInto(target: CollectiveArray, source: Uint8Array, op: ReduceOp, type: ElementType): boolean {
+  if (type === 'float16' || type === 'bfloat16' || type === 'uint8') return false;
+  return simdReduceBytes(target as SimdArray, source, op, type);
 }
 
 /** Divides a sum over `worldSize` ranks. */

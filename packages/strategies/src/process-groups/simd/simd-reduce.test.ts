@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { kernelsBase64 } from './kernels.ts';
 // @ts-expect-error -- a script without types
 import { assemble } from './make-kernels.mjs';
-import { simdReduce, type SimdArray } from './simd-reduce.ts';
+import { kernelReadBuffer, simdReduce, simdReduceBytes, type SimdArray } from './simd-reduce.ts';
 
 const classes = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;
 const scalar: Readonly<Record<Exclude<ReduceOp, 'mean'>, (a: number, b: number) => number>> = {
@@ -32,6 +32,31 @@ describe.each(['float32', 'float64', 'int32'] as const)('%s', (type) => {
       expect(simdReduce(target, source, op, type)).toBe(true);
       expect(target).toEqual(expected);
     }
+  });
+});
+
+describe('what was read into the memory of the kernels', () => {
+  it.each([0, 1, 4, 7])('is reduced from byte %i, into shared memory that is aligned in either way', (at) => {
+    for (const start of [0, 4]) {
+      const target = new Float32Array(new SharedArrayBuffer(4 * 20_001 + start), start, 20_001).fill(0.5);
+      const source = numbers('float32', target.length, 3) as Float32Array;
+      const bytes = kernelReadBuffer().subarray(at, at + source.byteLength);
+      bytes.set(new Uint8Array(source.buffer, source.byteOffset, source.byteLength));
+      expect(simdReduceBytes(target, bytes, 'sum', 'float32')).toBe(true);
+      expect(target.findIndex((value, i) => value !== Math.fround(source[i]! + 0.5))).toBe(-1);
+    }
+  });
+
+  it('may reach to its end', () => {
+    const buffer = kernelReadBuffer();
+    const source = buffer.subarray(buffer.length - 4 * 1001).fill(0);
+    const target = new Int32Array(1001).fill(9);
+    expect(simdReduceBytes(target, source, 'sum', 'int32')).toBe(true);
+    expect(target.every((value) => value === 9)).toBe(true);
+  });
+
+  it('is not what lies elsewhere', () => {
+    expect(simdReduceBytes(new Int32Array(1024), new Uint8Array(4096), 'sum', 'int32')).toBe(false);
   });
 });
 

@@ -9,8 +9,13 @@ type Kernel = (target: number, source: number, bytes: number) => void;
 /** Arrays that the kernels know. */
 export type SimdArray = Float32Array | Float64Array | Int32Array;
 
-/** Bytes of each operand's block: one page of WebAssembly's memory has both. */
-const blockBytes = 32 * 1024;
+/** Bytes of each operand's block. */
+const blockBytes = 16 * 1024;
+/** What is read from the network into the kernels' memory need not be copied there; small enough to stay in the second-level cache. */
+const readBufferBytes = 256 * 1024;
+const pageBytes = 64 * 1024;
+/** Of the other operand's block, in the same page as the target's. */
+const sourceAddress = pageBytes / 2;
 /** Below this the copies are not worth it. */
 const leastBytes = 2048;
 
@@ -38,28 +43,71 @@ export function simdReduce(target: SimdArray, source: SimdArray, op: ReduceOp, t
   loaded = loaded === undefined ? load() : loaded;
   const kernel = loaded?.kernels[`${type}_${op === 'mean' ? 'sum' : op}`];
   if (loaded === null || kernel === undefined) return false;
+  const at = sourceAddress + (source.byteOffset & 7);
+  const sourceBlock = blockAt(loaded.memory, source, at);
+  foldBlocks(loaded.memory, kernel, target, (from, to) => {
+    sourceBlock.set(source.subarray(from, to));
+    return at;
+  });
+  return true;
+}
+
+/**
+ * As `simdReduce`, of bytes in `kernelReadBuffer`, which begin anywhere and are as many as `target` has.
+ * @returns whether it did: not for bytes elsewhere
+ */
+export function simdReduceBytes(target: SimdArray, source: Uint8Array, op: ReduceOp, type: ElementType): boolean {
+  const kernel = loaded?.kernels[`${type}_${op === 'mean' ? 'sum' : op}`];
+  if (!loaded || kernel === undefined || source.buffer !== loaded.memory || target.byteLength < leastBytes)
+    return false;
+  const { BYTES_PER_ELEMENT: width } = target;
+  foldBlocks(loaded.memory, kernel, target, (from) => source.byteOffset + from * width);
+  return true;
+}
+
+/** Memory to read from the network into: in the kernels' memory, if there are any. One for this thread. */
+export function kernelReadBuffer(): Uint8Array {
+  loaded = loaded === undefined ? load() : loaded;
+  if (loaded === null) return new Uint8Array(readBufferBytes);
+  return new Uint8Array(loaded.memory, pageBytes, readBufferBytes);
+}
+
+/** @param prepare gives the address of the other operand's elements, before each block */
+function foldBlocks(
+  memory: ArrayBuffer,
+  kernel: Kernel,
+  target: SimdArray,
+  prepare: (from: number, to: number) => number,
+): void {
   const { BYTES_PER_ELEMENT: width } = target;
   const perBlock = blockBytes / width;
-  const TypedArray = target.constructor as Float32ArrayConstructor;
-  const targetBlock = new TypedArray(loaded.memory, 0, perBlock);
-  const sourceBlock = new TypedArray(loaded.memory, blockBytes, perBlock);
+  const at = target.byteOffset & 7;
+  const block = blockAt(memory, target, at);
   for (let from = 0; from < target.length; from += perBlock) {
-    const count = Math.min(perBlock, target.length - from);
-    const part = target.subarray(from, from + count) as Float32Array;
-    targetBlock.set(part);
-    sourceBlock.set(source.subarray(from, from + count));
-    // What is beyond `count` in the last 64 bytes is left over from before and is not read back.
-    kernel(0, blockBytes, (count * width + 63) & ~63);
-    part.set(count === perBlock ? targetBlock : targetBlock.subarray(0, count));
+    const to = Math.min(from + perBlock, target.length);
+    const part = target.subarray(from, to) as Float32Array;
+    block.set(part);
+    // What is beyond the end in the last 64 bytes is anything, and is not read back.
+    kernel(at, prepare(from, to), ((to - from) * width + 63) & ~63);
+    part.set(to - from === perBlock ? block : block.subarray(0, to - from));
   }
-  return true;
+}
+
+/**
+ * A block for elements of `array`. It has to lie in its word of 8 bytes as they do in theirs: from and to shared memory, other
+ * copies go byte by byte.
+ */
+function blockAt(memory: ArrayBuffer, array: SimdArray, address: number): Float32Array {
+  const TypedArray = array.constructor as Float32ArrayConstructor;
+  return new TypedArray(memory, address, blockBytes / array.BYTES_PER_ELEMENT);
 }
 
 function load(): Loaded | null {
   try {
     const { Memory, Module, Instance } = (globalThis as unknown as { readonly WebAssembly: WebAssemblyApi })
       .WebAssembly;
-    const memory = new Memory({ initial: 1 });
+    // A page of blocks, the read buffer, and a page that the last 64 bytes of a reduction may reach into.
+    const memory = new Memory({ initial: 2 + readBufferBytes / pageBytes });
     const { exports } = new Instance(new Module(Buffer.from(kernelsBase64, 'base64')), { env: { memory } });
     return { memory: memory.buffer, kernels: exports };
   } catch {

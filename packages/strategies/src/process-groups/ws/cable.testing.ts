@@ -10,16 +10,17 @@ export class Cable {
   onBytes: () => void = () => {};
   /** Called with what comes from the side that connected. */
   onNear: (data: Buffer) => void = () => {};
+  /** Port to which new connections go. */
+  target: number;
   #isOut = false;
-  readonly #target: number;
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
 
   private constructor(target: number) {
-    this.#target = target;
+    this.target = target;
     this.#server = createServer((near) => {
       if (this.#isOut) return void near.destroy();
-      const far = connect({ port: this.#target, host: '127.0.0.1' });
+      const far = connect({ port: this.target, host: '127.0.0.1' });
       for (const [from, to] of [
         [near, far],
         [far, near],

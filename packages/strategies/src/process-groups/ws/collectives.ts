@@ -2,7 +2,7 @@
 import { bytesPerElement, viewOf, type CollectiveArray, type ElementType } from '@tensorloom/core/distributed';
 import type { CollectiveCall } from '../collective-call.ts';
 import { reduceInto, scaleToMean } from '../reduce.ts';
-import { EAGER_BYTES } from './link.ts';
+import { EAGER_BYTES } from './frames.ts';
 import { allGatherRing, allReduceRing, reduceScatterRing } from './ring.ts';
 import { bytesOf, sliceOf } from './slot.ts';
 import type { WsTransport } from './ws-transport.ts';

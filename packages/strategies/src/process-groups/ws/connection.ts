@@ -1,47 +1,68 @@
-/** One authenticated WebSocket between two ranks, from either side. */
+/** One authenticated WebSocket between two ranks, from either side. Its library shakes hands and closes; messages are written and read here. */
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import type { Hello } from './handshake.ts';
+import type { Intake } from './intake.ts';
+import type { MessageReader } from './message-reader.ts';
 
 /** An open connection, before the link that it belongs to listens to it. */
 export interface Connection {
   readonly socket: WebSocket;
   /** What is under it. */
   readonly stream: Socket;
+  /** How the stream is read, if not by its events. */
+  readonly intake: Intake | null;
   /** Of the other side. */
   readonly hello: Hello;
+  /** Whether this side accepted it. */
+  readonly isServer: boolean;
+  /** The largest message that is accepted. */
+  readonly maxFrameBytes: number;
 }
 
-const ZEROS = (mask: Buffer): void => void mask.fill(0);
+const BINARY_AND_FINAL = 0x82;
 
 /** What both sides of a WebSocket agree on here. */
 export function socketOptions(maxFrameBytes: number) {
-  return {
-    perMessageDeflate: false as const,
-    skipUTF8Validation: true,
-    maxPayload: maxFrameBytes,
-    allowSynchronousEvents: true,
-    // Masking guards proxies against pages in browsers; a mask of zeros is skipped on both sides.
-    generateMask: ZEROS,
-  };
+  return { perMessageDeflate: false as const, skipUTF8Validation: true, maxPayload: maxFrameBytes };
 }
 
-/** Pieces of so many bytes mostly fit one read of the socket, so that they reach us without being joined. */
-const PIECE_BYTES = 32 * 1024;
-
-/** Sends one message made of `head` and `data`, without joining or copying them. */
-export function sendMessage({ socket, stream }: Connection, head: Buffer, data: Uint8Array | null): void {
+/** Sends one message made of `head` and `data`, without joining or copying the data. */
+export function sendMessage({ socket, stream, isServer }: Connection, head: Uint8Array, data: Uint8Array | null): void {
   if (socket.readyState !== WebSocket.OPEN) return;
-  if (data === null || data.length === 0) {
-    socket.send(head, { binary: true });
+  const dataBytes = data?.length ?? 0;
+  const first = frameHead(head.length + dataBytes, !isServer, head);
+  if (data === null || dataBytes === 0) {
+    stream.write(first);
     return;
   }
   stream.cork();
-  socket.send(head, { binary: true, fin: false });
-  for (let from = 0; from < data.length; from += PIECE_BYTES) {
-    const to = Math.min(from + PIECE_BYTES, data.length);
-    const piece = Buffer.from(data.buffer, data.byteOffset + from, to - from);
-    socket.send(piece, { binary: true, fin: to === data.length });
-  }
+  stream.write(first);
+  stream.write(Buffer.from(data.buffer, data.byteOffset, dataBytes));
   stream.uncork();
+}
+
+/** The head of a WebSocket frame, and the beginning of its payload. */
+function frameHead(bytes: number, isMasked: boolean, beginning: Uint8Array): Buffer {
+  const lengthBytes = bytes < 126 ? 0 : bytes < 65_536 ? 2 : 8;
+  const headBytes = 2 + lengthBytes + (isMasked ? 4 : 0);
+  const frame = Buffer.allocUnsafe(headBytes + beginning.length);
+  frame[0] = BINARY_AND_FINAL;
+  frame[1] = (isMasked ? 0x80 : 0) | (lengthBytes === 0 ? bytes : lengthBytes === 2 ? 126 : 127);
+  if (lengthBytes === 2) frame.writeUInt16BE(bytes, 2);
+  else if (lengthBytes === 8) frame.writeBigUInt64BE(BigInt(bytes), 2);
+  // Masking guards proxies against pages in browsers; a mask of zeros changes nothing.
+  if (isMasked) frame.fill(0, headBytes - 4, headBytes);
+  frame.set(beginning, headBytes);
+  return frame;
+}
+
+/** Reads everything from here on with `reader`, past the library. */
+export function readWith({ stream, intake }: Connection, reader: MessageReader): void {
+  stream.removeAllListeners('data');
+  // What came along with the end of the handshake.
+  const early = stream.read() as Buffer | null;
+  if (early !== null) reader.take(early);
+  intake?.readWith(reader);
+  stream.on('data', (bytes: Buffer) => reader.take(bytes));
 }

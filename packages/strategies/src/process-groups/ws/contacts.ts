@@ -16,7 +16,7 @@ export interface Address {
 }
 
 const DIAL_TIMEOUT_MS = 5000;
-/** A host whose ports are refused for so long has no such process any more. Over a network, something else may refuse for a while. */
+/** A host that refuses for so long, or has another process at the port, has no such process any more. Over a network, something else may refuse for a while. */
 const REFUSED_LOOPBACK_MS = 250;
 const REFUSED_MS = 3000;
 
@@ -96,7 +96,12 @@ export class Contacts {
     const { jobId, rank, worldSize } = this.#request;
     if (hello.version !== PROTOCOL_VERSION)
       return `it speaks version ${hello.version} of the protocol, this rank version ${PROTOCOL_VERSION}; install the same Tensorloom everywhere`;
-    if (hello.job !== jobId) return 'it belongs to another job';
+    if (hello.job !== jobId) {
+      // It has the token of this job: its launcher has given the process up that we know or wait for.
+      if (isLaterAttempt(hello.job, jobId))
+        this.#mesh.fail(lost(hello.rank, `was started anew, as job ${hello.job}${this.#mesh.during}`));
+      return 'it belongs to another job';
+    }
     if (hello.worldSize !== worldSize) return `it is of a world of ${hello.worldSize} ranks, this one of ${worldSize}`;
     if (hello.to !== rank) return `it looks for rank ${hello.to}, this is rank ${rank}`;
     const link = this.#mesh.links.get(hello.rank);
@@ -123,7 +128,7 @@ export class Contacts {
     );
   }
 
-  /** Tries until it works (true), it is too late, or everything has failed (false). */
+  /** Tries until it works (true), it is too late, everything has failed, or `onRefused` says that the other process is gone (false). */
   async dialUntil(link: Link, deadline: number, onRefused: (() => boolean) | null = null): Promise<boolean> {
     for (let pauseMs = 20; !this.#isOver; pauseMs = Math.min(2 * pauseMs, 500)) {
       try {
@@ -131,7 +136,7 @@ export class Contacts {
         return true;
       } catch (error) {
         this.lastProblem = (error as Error).message;
-        if (error instanceof DialError && error.kind === 'refused' && onRefused?.() === true) return false;
+        if (error instanceof DialError && error.kind !== 'unreachable' && onRefused?.() === true) return false;
       }
       if (link.hasLeft || performance.now() + pauseMs > deadline) return false;
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
@@ -194,6 +199,12 @@ export class Contacts {
   get #isOver(): boolean {
     return this.#mesh.isClosed || this.#mesh.error !== null;
   }
+}
+
+/** Launchers number the attempts of a job: `NAME-0`, `NAME-1`, … */
+function isLaterAttempt(job: string, ours: string): boolean {
+  const [other, own] = [job, ours].map((each) => /^(.+)-(\d{1,9})$/.exec(each));
+  return other?.[1] !== undefined && other[1] === own?.[1] && Number(other[2]) > Number(own[2]);
 }
 
 function isUnspecifiedHost(address: string): boolean {

@@ -14,6 +14,7 @@ import {
   proofOf,
   type Hello,
 } from './handshake.ts';
+import { Intake } from './intake.ts';
 import type { TlsFiles } from './tls-files.ts';
 
 export interface DialOptions {
@@ -42,14 +43,15 @@ export class DialError extends Error {
  * @throws DialError
  */
 export async function dial(options: DialOptions, onOpen: (connection: Connection) => void): Promise<void> {
-  const stream = await openStream(options);
+  const intake = options.tls === undefined ? new Intake() : null;
+  const stream = await openStream(options, intake);
   const timer = setTimeout(
     () => stream.destroy(new Error(`no answer within ${options.timeoutMs} ms`)),
     options.timeoutMs,
   );
   try {
     const nonce = await askForNonce(stream);
-    await upgrade(stream, nonce, options, onOpen);
+    await upgrade({ stream, intake }, nonce, options, onOpen);
   } catch (error) {
     stream.destroy();
     throw error instanceof DialError ? error : new DialError('unreachable', (error as Error).message);
@@ -73,12 +75,12 @@ export async function probe(host: string, port: number, timeoutMs: number): Prom
   });
 }
 
-function openStream({ host, port, tls, timeoutMs }: DialOptions): Promise<Socket> {
+function openStream({ host, port, tls, timeoutMs }: DialOptions, intake: Intake | null): Promise<Socket> {
   return new Promise((resolve, reject) => {
     // The authority signs for this job alone, so whoever has its certificate is a rank: names of hosts need not fit.
     const stream =
       tls === undefined
-        ? connectTcp({ host, port, noDelay: true })
+        ? intake!.open(connectTcp({ host, port, noDelay: true, onread: intake!.options }))
         : connectTls({ host, port, ...tls, checkServerIdentity: () => undefined });
     stream.setNoDelay(true);
     const timer = setTimeout(() => stream.destroy(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
@@ -118,7 +120,7 @@ function askForNonce(stream: Socket): Promise<string> {
 }
 
 function upgrade(
-  stream: Socket,
+  { stream, intake }: Pick<Connection, 'stream' | 'intake'>,
   nonce: string,
   options: DialOptions,
   onOpen: (connection: Connection) => void,
@@ -150,7 +152,8 @@ function upgrade(
         return;
       }
       try {
-        onOpen({ socket, stream, hello });
+        const { maxFrameBytes } = options;
+        onOpen({ socket, stream, intake, hello, isServer: false, maxFrameBytes });
         resolve();
       } catch (error) {
         reject(error instanceof Error ? error : new Error(String(error)));

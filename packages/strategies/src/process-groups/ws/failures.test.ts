@@ -1,8 +1,9 @@
 /** What ranks are told when calls differ, others do not come, leave, or end the job. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Transport } from '../transport.ts';
+import { Cable } from './cable.testing.ts';
 import { createWsTransport } from './create-ws-transport.ts';
-import { call, closeRanks, outcomes, requestsFor, startRanks, sumOf } from './ws-ranks.testing.ts';
+import { call, closeRanks, freePort, outcomes, requestsFor, startRanks, sumOf } from './ws-ranks.testing.ts';
 
 let ranks: Transport[] = [];
 afterEach(async () => {
@@ -156,6 +157,52 @@ describe('the end of a job', () => {
       expect(error).toMatchObject({ code: 'RANK_LOST' });
       expect(error!.message).toMatch(/Rank 2 is lost/);
     }
+  });
+});
+
+describe('a rank whose launcher has started it anew', () => {
+  const anew = { rankTimeoutMs: 600 };
+  /** As launchers number their attempts. */
+  const attempts = async () => {
+    const first = await requestsFor(2, { jobId: 'job-0', rankTimeoutMs: 9_000 });
+    return { first, second: first.map((request) => ({ ...request, ...anew, jobId: 'job-1' })) };
+  };
+
+  it('is lost to the others at once, in the middle of a call', async () => {
+    const { first, second } = await attempts();
+    ranks = await Promise.all(first.map((request) => createWsTransport(request)));
+    const pending = outcomes([ranks[0]!.execute(sumOf(floats(10)))]);
+    await outcomes([createWsTransport(second[1]!)]);
+    expect((await pending)[0]).toMatchObject({
+      code: 'RANK_LOST',
+      message: expect.stringMatching(/^Rank 1 is lost: it was started anew, as job job-1 during all-reduce/) as string,
+    });
+  });
+
+  it('also if the others have not met it yet', async () => {
+    const { first, second } = await attempts();
+    const [waiting] = await outcomes([createWsTransport(first[0]!), createWsTransport(second[1]!)]);
+    expect(waiting).toMatchObject({ code: 'RANK_LOST' });
+    expect(waiting!.message).toMatch(/^Rank 1 is lost/);
+  });
+
+  it('is lost too to those that knock at its old place, and find the next attempt', async () => {
+    const { first, second } = await attempts();
+    const cable = await Cable.to(first[0]!.mainPort);
+    ranks = await Promise.all([
+      createWsTransport(first[0]!),
+      createWsTransport({ ...first[1]!, mainPort: cable.port }),
+    ]);
+    cable.target = await freePort();
+    const next = outcomes([createWsTransport({ ...second[0]!, rankTimeoutMs: 1500, mainPort: cable.target })]);
+    const pending = outcomes([ranks[1]!.execute(sumOf(floats(10)))]);
+    cable.cut();
+    expect((await pending)[0]).toMatchObject({
+      code: 'RANK_LOST',
+      message: expect.stringMatching(/^Rank 0 is lost: it closed its connection and its process is gone/) as string,
+    });
+    await next;
+    cable.close();
   });
 });
 

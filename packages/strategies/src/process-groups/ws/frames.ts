@@ -19,6 +19,8 @@ export const ANNOUNCEMENT = 0xffff_ffff;
 
 export const HEADER_BYTES = 64;
 export const MAX_TEXT_BYTES = 2048;
+/** Up to this size data are copied, so that the caller has its memory back at once; beyond, they are sent from where they are. */
+export const EAGER_BYTES = 16 * 1024;
 const MAGIC = 0x544c;
 
 export interface FrameHeader {

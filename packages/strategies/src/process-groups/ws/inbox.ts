@@ -1,8 +1,8 @@
 /** What arrives for the collectives of one group: announcements of calls, and data for the slots that wait for them. */
 import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
 import { mismatch } from '../collective-call.ts';
-import { ANNOUNCEMENT, type FrameHeader } from './frames.ts';
-import { EAGER_BYTES } from './link.ts';
+import type { BulkSink } from './bulk.ts';
+import { ANNOUNCEMENT, EAGER_BYTES, type FrameHeader } from './frames.ts';
 import { Slot } from './slot.ts';
 
 /** Ranks cannot be further ahead than this many calls, since each call waits for others. */
@@ -97,8 +97,7 @@ export class Inbox {
   /** @throws TensorloomError `BAD_DATA` for what no sound rank sends */
   onFrame(peer: number, header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void {
     const { call, step } = header;
-    if (call < this.call || call > this.call + MAX_CALLS_AHEAD)
-      throw new TensorloomError('BAD_DATA', `A frame of call ${call} came during call ${this.call}.`);
+    this.#checkCall(call);
     if (text !== '') {
       const announcement = { text, total: step === ANNOUNCEMENT ? header.total : 0 };
       this.#announced[peer]!.set(call, announcement);
@@ -116,27 +115,40 @@ export class Inbox {
     else this.#keep(peer, key, header, pieces);
   }
 
+  /**
+   * Where bulk data go.
+   * @throws TensorloomError `BAD_DATA` for what no sound rank sends
+   */
+  bulk(peer: number, header: FrameHeader): BulkSink {
+    this.#checkCall(header.call);
+    const key = keyOf(header.call, header.step);
+    const slot = this.#slots[peer]!.get(key);
+    if (slot === undefined) throw unexpected(header);
+    return slot.sinkFor(header, () => this.#settle(peer, key, slot));
+  }
+
+  #checkCall(call: number): void {
+    if (call < this.call || call > this.call + MAX_CALLS_AHEAD)
+      throw new TensorloomError('BAD_DATA', `A frame of call ${call} came during call ${this.call}.`);
+  }
+
   /** Small data of a call that this rank has not come to. Large data come only once they were asked for. */
   #keep(peer: number, key: string, header: FrameHeader, pieces: readonly Uint8Array[]): void {
     const isSmall = header.dataBytes <= EAGER_BYTES && header.dataBytes === header.total;
-    if (!isSmall || this.#earlyFrames[peer]! >= MAX_EARLY_FRAMES)
-      throw new TensorloomError(
-        'BAD_DATA',
-        `Data of call ${header.call}, step ${header.step} came that nobody waits for.`,
-      );
+    if (!isSmall || this.#earlyFrames[peer]! >= MAX_EARLY_FRAMES) throw unexpected(header);
     this.#earlyFrames[peer]!++;
     const early = { header, data: Buffer.concat(pieces) };
     this.#early[peer]!.set(key, [...(this.#early[peer]!.get(key) ?? []), early]);
   }
 
   #deliver(peer: number, key: string, slot: Slot, header: FrameHeader, pieces: readonly Uint8Array[]): void {
-    const { offset, dataBytes, total } = header;
-    if (total !== slot.totalBytes || offset !== slot.receivedBytes)
-      throw new TensorloomError(
-        'BAD_DATA',
-        `Bytes ${offset} to ${offset + dataBytes} of ${total} came, expected were those from ${slot.receivedBytes} of ${slot.totalBytes}.`,
-      );
+    slot.check(header);
     for (const piece of pieces) slot.accept(piece);
+    this.#settle(peer, key, slot);
+  }
+
+  /** A frame is in. */
+  #settle(peer: number, key: string, slot: Slot): void {
     if (slot.isComplete) this.#slots[peer]!.delete(key);
     slot.wake();
   }
@@ -155,6 +167,10 @@ export class Inbox {
     this.#onMismatch(mismatch(new Map(calls)));
     return false;
   }
+}
+
+function unexpected({ call, step }: FrameHeader): TensorloomError {
+  return new TensorloomError('BAD_DATA', `Data of call ${call}, step ${step} came that nobody waits for.`);
 }
 
 function keyOf(call: number, step: number): string {

@@ -5,14 +5,12 @@
 import { TensorloomError } from '@tensorloom/core/distributed';
 import { WebSocket } from 'ws';
 import { Conditions } from './conditions.ts';
-import { sendMessage, type Connection } from './connection.ts';
-import { FrameKind, readFrame, writeHeader, type Frame, type FrameHeader } from './frames.ts';
+import { Arrivals } from './arrivals.ts';
+import type { BulkSink } from './bulk.ts';
+import { readWith, sendMessage, type Connection } from './connection.ts';
+import { EAGER_BYTES, FrameKind, readFrame, writeHeader, type FrameHeader } from './frames.ts';
+import { MessageReader } from './message-reader.ts';
 
-/** Up to this size data are copied, so that the caller has its memory back at once; beyond, they are sent from where they are. */
-export const EAGER_BYTES = 16 * 1024;
-/** Acknowledge after so many bytes or frames. */
-const ACKNOWLEDGE_BYTES = 2 * 1024 * 1024;
-const ACKNOWLEDGE_FRAMES = 32;
 /** So much may wait in the socket (by reference) before senders pause, so that word of a failure does not queue behind all of a large call. */
 const HIGH_WATER_BYTES = 32 * 1024 * 1024;
 /** Messages of `send` that may be under way before the other side takes one. */
@@ -33,6 +31,8 @@ interface KeptFrame {
 export interface LinkEvents {
   /** @param pieces the data, in pieces as they came. @throws TensorloomError what makes the other side faulty */
   onFrame(header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void;
+  /** @returns where the data of such a frame go. @throws TensorloomError what makes the other side faulty */
+  onBulk(header: FrameHeader): BulkSink;
   /** The other side sent what no sound rank sends. */
   onFault(error: TensorloomError): void;
   /** The connection is gone, and nobody meant it. */
@@ -47,20 +47,18 @@ export class Link {
   /** It said goodbye. */
   hasLeft = false;
   lastHeardMs = performance.now();
-  /** The last frame that arrived. */
-  received = 0;
   eagerSent = 0;
   /** Eager messages from the peer that were taken here. */
   eagerTaken = 0;
   readonly #events: LinkEvents;
+  readonly #arrivals = new Arrivals();
   #connection: Connection | null = null;
+  #reader: MessageReader | null = null;
   #kept: KeptFrame[] = [];
   #sequence = 0;
   #lastByReference = 0;
   #acknowledged = 0;
   #eagerTakenByPeer = 0;
-  #unacknowledgedBytes = 0;
-  #unacknowledgedFrames = 0;
   #lastBytesRead = 0;
   #sentSinceTick = false;
   readonly #conditions = new Conditions();
@@ -68,6 +66,11 @@ export class Link {
   constructor(peer: number, events: LinkEvents) {
     this.peer = peer;
     this.#events = events;
+  }
+
+  /** The last frame that arrived. */
+  get received(): number {
+    return this.#arrivals.received;
   }
 
   get isConnected(): boolean {
@@ -86,23 +89,22 @@ export class Link {
 
   /** Takes a new connection in place of the one before, and sends what the other side has not received. */
   attach(connection: Connection): void {
-    const { socket, stream, hello } = connection;
+    const { socket, stream, hello, isServer, maxFrameBytes } = connection;
     this.detach();
     this.peerInstance = hello.instance;
     this.#connection = connection;
     this.lastHeardMs = performance.now();
     this.#lastBytesRead = stream.bytesRead;
     stream.setNoDelay(true);
-    socket.binaryType = 'fragments';
-    socket.on('message', (pieces: Buffer[], isBinary: boolean) => {
-      if (this.#connection === connection) this.#onMessage(pieces, isBinary);
+    this.#reader = new MessageReader(isServer, maxFrameBytes, {
+      onMessage: (message) => this.#onMessage(message),
+      onBulk: (header) => this.#onBulk(header),
+      onPing: (payload) => socket.pong(payload),
+      onClose: () => socket.terminate(),
+      onFault: (error) => this.#fault(error.message),
     });
-    socket.on('error', (error) => {
-      if (this.#connection !== connection) return;
-      const { code } = error as NodeJS.ErrnoException;
-      if (code?.startsWith('WS_ERR') === true)
-        this.#fault(`its messages are no WebSocket messages of this job (${error.message})`);
-    });
+    // 'close' follows.
+    socket.on('error', () => {});
     socket.on('close', () => {
       if (this.#connection !== connection) return;
       this.#connection = null;
@@ -113,12 +115,14 @@ export class Link {
     for (const { head, data } of this.#kept) sendMessage(connection, head, data);
     // Whoever waits for its memory asked over the connection that is gone.
     this.#sendAcknowledgement(true);
+    readWith(connection, this.#reader);
   }
 
   /** Drops the connection, not the link. */
   detach(): void {
     const connection = this.#connection;
     this.#connection = null;
+    this.#reader?.stop();
     connection?.socket.terminate();
   }
 
@@ -127,18 +131,10 @@ export class Link {
     const dataBytes = data?.length ?? 0;
     const textBytes = text === '' ? 0 : Buffer.byteLength(text);
     const isCopied = dataBytes <= EAGER_BYTES;
-    const header = writeHeader({
-      ...frame,
-      isLast: false,
-      textBytes,
-      dataBytes,
-      sequence: ++this.#sequence,
-      acknowledged: this.received,
-    });
-    const head =
-      textBytes === 0 && (dataBytes === 0 || !isCopied)
-        ? header
-        : Buffer.concat([header, Buffer.from(text), ...(isCopied && data !== null ? [data] : [])]);
+    const numbers = { sequence: ++this.#sequence, acknowledged: this.received };
+    const header = writeHeader({ ...frame, ...numbers, isLast: false, textBytes, dataBytes });
+    const copied = isCopied && data !== null ? [data] : [];
+    const head = textBytes + copied.length === 0 ? header : Buffer.concat([header, Buffer.from(text), ...copied]);
     const kept = { sequence: this.#sequence, head, data: isCopied ? null : data };
     this.#kept.push(kept);
     if (!isCopied) this.#lastByReference = this.#sequence;
@@ -173,7 +169,7 @@ export class Link {
     const { bytesRead } = this.#connection.stream;
     if (bytesRead !== this.#lastBytesRead) this.lastHeardMs = now;
     this.#lastBytesRead = bytesRead;
-    if (!this.#sentSinceTick || this.#unacknowledgedFrames > 0) this.#sendAcknowledgement(false);
+    if (!this.#sentSinceTick || this.#arrivals.hasUnacknowledged) this.#sendAcknowledgement(false);
     this.#sentSinceTick = false;
   }
 
@@ -181,20 +177,30 @@ export class Link {
     if (++this.eagerTaken % 64 === 0) this.#sendAcknowledgement(false);
   }
 
-  #onMessage(pieces: readonly Buffer[], isBinary: boolean): void {
-    this.lastHeardMs = performance.now();
-    try {
-      if (!isBinary) throw new TensorloomError('BAD_DATA', 'A message is text.');
-      const frame = readFrame(pieces);
-      const { header } = frame;
-      if (header.acknowledged > this.#sequence)
-        throw new TensorloomError('BAD_DATA', `It acknowledges frame ${header.acknowledged} of ${this.#sequence}.`);
-      this.#onAcknowledged(header.acknowledged);
-      if (header.kind === FrameKind.acknowledgement) this.#onAcknowledgement(header);
-      else this.#onNumbered(frame);
-    } catch (error) {
-      this.#fault((error as Error).message);
+  #onMessage(message: Buffer): void {
+    const { header, text, data } = readFrame([message]);
+    this.#onHeader(header);
+    if (header.kind === FrameKind.acknowledgement) this.#onAcknowledgement(header);
+    else if (this.#arrivals.take(header)) {
+      this.#events.onFrame(header, text, data);
+      this.#acknowledgeIfDue();
     }
+  }
+
+  #onBulk(header: FrameHeader): BulkSink {
+    this.#onHeader(header);
+    return this.#arrivals.begin(
+      header,
+      () => this.#events.onBulk(header),
+      () => this.#acknowledgeIfDue(),
+    );
+  }
+
+  #onHeader({ acknowledged }: FrameHeader): void {
+    this.lastHeardMs = performance.now();
+    if (acknowledged > this.#sequence)
+      throw new TensorloomError('BAD_DATA', `It acknowledges frame ${acknowledged} of ${this.#sequence}.`);
+    this.#onAcknowledged(acknowledged);
   }
 
   #onAcknowledgement(header: FrameHeader): void {
@@ -205,17 +211,8 @@ export class Link {
     this.#conditions.check();
   }
 
-  #onNumbered({ header, text, data, messageBytes }: Frame): void {
-    // Sent again over a new connection, and here already.
-    if (header.sequence <= this.received) return;
-    if (header.sequence !== this.received + 1)
-      throw new TensorloomError('BAD_DATA', `Frame ${header.sequence} came after ${this.received}.`);
-    this.received = header.sequence;
-    this.#unacknowledgedBytes += messageBytes;
-    this.#unacknowledgedFrames++;
-    this.#events.onFrame(header, text, data);
-    if (this.#unacknowledgedBytes >= ACKNOWLEDGE_BYTES || this.#unacknowledgedFrames >= ACKNOWLEDGE_FRAMES)
-      this.#sendAcknowledgement(false);
+  #acknowledgeIfDue(): void {
+    if (this.#arrivals.isAcknowledgementDue) this.#sendAcknowledgement(false);
   }
 
   #onAcknowledged(sequence: number): void {
@@ -228,8 +225,7 @@ export class Link {
   }
 
   #sendAcknowledgement(asksForOne: boolean): void {
-    this.#unacknowledgedBytes = 0;
-    this.#unacknowledgedFrames = 0;
+    this.#arrivals.acknowledged();
     this.#sentSinceTick = true;
     if (this.#connection === null) return;
     const rest = { textBytes: 0, group: 0, step: 0, dataBytes: 0, sequence: 0, call: 0, offset: 0 };

@@ -17,6 +17,7 @@ import {
   proofOf,
   type Hello,
 } from './handshake.ts';
+import { withIntake } from './intake.ts';
 import type { TlsFiles } from './tls-files.ts';
 
 const UNAUTHENTICATED_MS = 5000;
@@ -108,10 +109,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       `${HELLO_HEADER}: ${answer}`,
       `${PROOF_HEADER}: ${proofOf(options.key, 'server', nonce!, text, answer)}`,
     ]);
-    upgrader.handleUpgrade(request, socket, head, (webSocket) => {
-      strangers.delete(socket);
-      socket.setTimeout(0);
-      options.onConnection({ socket: webSocket, stream: socket, hello });
+    const { stream, intake } = withIntake(socket);
+    upgrader.handleUpgrade(request, stream, head, (webSocket) => {
+      strangers.delete(stream);
+      stream.setTimeout(0);
+      const { maxFrameBytes } = options;
+      options.onConnection({ socket: webSocket, stream, intake, hello, isServer: true, maxFrameBytes });
     });
   });
   await new Promise<void>((resolve, reject) => {

@@ -2,6 +2,7 @@
 import { TensorloomError } from '@tensorloom/core/distributed';
 import type { TransportRequest } from '../transport.ts';
 import { failureCode, packControl, unpackControl, MAX_CONTROL_BYTES, type ControlMessage } from './control.ts';
+import { NOWHERE, type BulkSink } from './bulk.ts';
 import { FrameKind, type FrameHeader } from './frames.ts';
 import { Link } from './link.ts';
 
@@ -9,6 +10,8 @@ import { Link } from './link.ts';
 export interface MeshMember {
   readonly hash: number;
   onFrame(peer: number, header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void;
+  /** Where the data of such a frame go. */
+  onBulk(peer: number, header: FrameHeader): BulkSink;
   onControl(peer: number, message: ControlMessage): void;
   onFailure(error: TensorloomError): void;
   /** The peer left in good order. */
@@ -46,6 +49,7 @@ export class Mesh {
           peer,
           new Link(peer, {
             onFrame: (header, text, pieces) => this.#onFrame(peer, header, text, pieces),
+            onBulk: (header) => this.#member(header)?.onBulk(peer, header) ?? NOWHERE,
             onFault: (error) => this.fail(error),
             onCut: () => this.#onCut(peer),
           }),
@@ -151,12 +155,15 @@ export class Mesh {
 
   #onFrame(peer: number, header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void {
     if (header.kind === FrameKind.control) this.#onControl(peer, header, pieces);
-    else {
-      const member = this.#members.get(header.group);
-      if (member === undefined && !this.#closed.has(header.group) && !this.#early.has(header.group))
-        throw new TensorloomError('BAD_DATA', 'A frame of a group that does not exist.');
-      member?.onFrame(peer, header, text, pieces);
-    }
+    else this.#member(header)?.onFrame(peer, header, text, pieces);
+  }
+
+  /** Undefined for a group that is closed, or failed before it was here. */
+  #member({ group }: FrameHeader): MeshMember | undefined {
+    const member = this.#members.get(group);
+    if (member === undefined && !this.#closed.has(group) && !this.#early.has(group))
+      throw new TensorloomError('BAD_DATA', 'A frame of a group that does not exist.');
+    return member;
   }
 
   #onControl(peer: number, header: FrameHeader, pieces: readonly Uint8Array[]): void {

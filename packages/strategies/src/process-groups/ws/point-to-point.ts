@@ -1,8 +1,9 @@
 /** `send` and `receive` between two ranks of a group, matched by tag, in order. */
 import { TensorloomError } from '@tensorloom/core/distributed';
 import { mismatch, type CollectiveCall } from '../collective-call.ts';
-import { FrameKind, type FrameHeader } from './frames.ts';
-import { EAGER_BYTES, MAX_EAGER_MESSAGES } from './link.ts';
+import type { BulkSink } from './bulk.ts';
+import { EAGER_BYTES, FrameKind, type FrameHeader } from './frames.ts';
+import { MAX_EAGER_MESSAGES } from './link.ts';
 import { bytesOf, Slot } from './slot.ts';
 import type { WsTransport } from './ws-transport.ts';
 
@@ -121,11 +122,7 @@ export class PointToPoint {
       if (text !== '' && text !== waiting.text) return this.#mismatch(peer, `receive ${waiting.text}`, `send ${text}`);
       const slot = waiting.slot!;
       if (header.dataBytes === 0 && !isWhole) return;
-      if (header.total !== slot.totalBytes || header.offset !== slot.receivedBytes)
-        throw new TensorloomError(
-          'BAD_DATA',
-          `Byte ${header.offset} of ${header.total} came, expected was ${slot.receivedBytes} of ${slot.totalBytes}.`,
-        );
+      slot.check(header);
       for (const piece of pieces) slot.accept(piece);
       if (isWhole) this.#group.link(peer).acknowledgeEager();
       if (slot.isComplete) this.#done();
@@ -136,6 +133,23 @@ export class PointToPoint {
     )
       this.#early.set(key, { text, total: header.total, data: isWhole ? Buffer.concat(pieces) : null });
     else throw new TensorloomError('BAD_DATA', 'A part of a message came that nobody waits for.');
+  }
+
+  /**
+   * Where bulk data go.
+   * @throws TensorloomError `BAD_DATA` for what no sound rank sends
+   */
+  bulk(peer: number, header: FrameHeader): BulkSink {
+    const waiting = this.#waiting;
+    const isWaitedFor =
+      waiting !== null &&
+      keyOf(waiting.peer, waiting.tag, waiting.message) === keyOf(peer, header.step, header.call) &&
+      waiting.isReceive;
+    if (!isWaitedFor) throw new TensorloomError('BAD_DATA', 'A part of a message came that nobody waits for.');
+    const slot = waiting.slot!;
+    return slot.sinkFor(header, () => {
+      if (slot.isComplete) this.#done();
+    });
   }
 
   #done(): void {

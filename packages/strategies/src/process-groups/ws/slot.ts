@@ -1,5 +1,6 @@
 /** Where a transfer goes that is received: into memory, or added to what is there. */
 import {
+  TensorloomError,
   bytesPerElement,
   elementTypeOf,
   viewOf,
@@ -7,11 +8,13 @@ import {
   type ElementType,
   type ReduceOp,
 } from '@tensorloom/core/distributed';
-import { reduceInto } from '../reduce.ts';
+import { reduceBytesInto, reduceInto } from '../reduce.ts';
+import type { BulkSink } from './bulk.ts';
+import type { FrameHeader } from './frames.ts';
 
 const SCRATCH_BYTES = 256 * 1024;
 /** Fragments begin at any byte; typed arrays must not. Shared by all slots: it is used within one call only. */
-const scratch = new ArrayBuffer(SCRATCH_BYTES);
+const scratch = new ArrayBuffer(SCRATCH_BYTES + 8);
 const scratchBytes = new Uint8Array(scratch);
 
 /** One transfer from one rank: takes its bytes in order and wakes whoever waits for them. */
@@ -41,12 +44,46 @@ export class Slot {
     return this.doneBytes + this.#partialBytes;
   }
 
+  /** @throws TensorloomError `BAD_DATA` for a frame that is not the next of this transfer */
+  check({ offset, dataBytes, total }: FrameHeader): void {
+    if (total !== this.totalBytes || offset !== this.receivedBytes)
+      throw new TensorloomError(
+        'BAD_DATA',
+        `Bytes ${offset} to ${offset + dataBytes} of ${total} came, expected were those from ${this.receivedBytes} of ${this.totalBytes}.`,
+      );
+  }
+
   /** Takes the next bytes; no more than are missing. */
   accept(bytes: Uint8Array): void {
-    if (this.#reduction === null) {
-      this.#target.set(bytes, this.doneBytes);
-      this.doneBytes += bytes.length;
-    } else this.#reduce(bytes);
+    if (this.#reduction !== null) return this.#reduce(bytes);
+    for (let from = 0; from < bytes.length; from += SCRATCH_BYTES)
+      this.#copy(bytes.subarray(from, from + SCRATCH_BYTES));
+  }
+
+  /**
+   * Takes a frame's data as they come.
+   * @throws TensorloomError `BAD_DATA` as `check`
+   */
+  sinkFor(header: FrameHeader, end: () => void): BulkSink {
+    this.check(header);
+    return {
+      accept: (bytes) => this.accept(bytes),
+      room: (bytes) =>
+        this.#reduction === null ? this.#target.subarray(this.doneBytes, this.doneBytes + bytes) : null,
+      filled: (bytes) => void (this.doneBytes += bytes),
+      end,
+    };
+  }
+
+  #copy(bytes: Uint8Array): void {
+    const { byteOffset } = this.#target;
+    const isApart = (byteOffset + this.doneBytes - bytes.byteOffset) % 8 !== 0;
+    // Into shared memory a copy between places that are not aligned alike goes byte by byte, several times slower than two copies.
+    const isStaged = isApart && this.#target.buffer instanceof SharedArrayBuffer;
+    const start = isStaged ? (byteOffset + this.doneBytes) % 8 : 0;
+    if (isStaged) scratchBytes.set(bytes, start);
+    this.#target.set(isStaged ? scratchBytes.subarray(start, start + bytes.length) : bytes, this.doneBytes);
+    this.doneBytes += bytes.length;
   }
 
   /** Wakes whoever waits, once a frame is in. */
@@ -93,14 +130,16 @@ export class Slot {
     const size = bytesPerElement(type);
     const start = this.doneBytes / size;
     const count = bytes.length / size;
+    const target = sliceOf(array, start, start + count);
+    this.doneBytes += bytes.length;
+    if (reduceBytesInto(target, bytes, op, type)) return;
     let source: CollectiveArray;
     if (bytes.byteOffset % size === 0) source = viewOf(type, bytes.buffer, bytes.byteOffset, count);
     else {
       scratchBytes.set(bytes);
       source = viewOf(type, scratch, 0, count);
     }
-    reduceInto(sliceOf(array, start, start + count), source, op, type);
-    this.doneBytes += bytes.length;
+    reduceInto(target, source, op, type);
   }
 }
 

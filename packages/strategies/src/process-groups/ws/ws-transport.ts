@@ -4,6 +4,7 @@ import { TensorloomError, type CollectiveArray, type ReduceOp } from '@tensorloo
 import { describeCall, type CollectiveCall } from '../collective-call.ts';
 import type { Transport } from '../transport.ts';
 import { AbsentRanks, waitedTooLong } from './absent-ranks.ts';
+import type { BulkSink } from './bulk.ts';
 import { runCollective } from './collectives.ts';
 import { failureCode, type ControlMessage } from './control.ts';
 import { ANNOUNCEMENT, FrameKind, type FrameHeader } from './frames.ts';
@@ -11,6 +12,7 @@ import { Inbox } from './inbox.ts';
 import type { Link } from './link.ts';
 import { lost, type Mesh, type MeshMember } from './mesh.ts';
 import { PointToPoint } from './point-to-point.ts';
+import { Receivers } from './receivers.ts';
 import type { Slot } from './slot.ts';
 
 export class WsTransport implements Transport, MeshMember {
@@ -27,11 +29,11 @@ export class WsTransport implements Transport, MeshMember {
   readonly #onClose: () => void;
   readonly #pointToPoint: PointToPoint;
   readonly #inbox: Inbox;
+  readonly #receivers: Receivers;
   readonly #absent: AbsentRanks;
   readonly #children: WsTransport[] = [];
   #call: CollectiveCall | null = null;
   #reject: (error: TensorloomError) => void = () => {};
-  #lastProgressMs = 0;
   #isAsking = false;
 
   /** @param onClose after the whole mesh is closed; of the world's transport only */
@@ -53,6 +55,7 @@ export class WsTransport implements Transport, MeshMember {
     this.hash = createHash('sha256').update(id).digest().readUInt32LE(0);
     this.#pointToPoint = new PointToPoint(this);
     this.#inbox = new Inbox(this.rank, globalRanks, (error) => this.fail(error));
+    this.#receivers = new Receivers(globalRanks, this.#inbox, this.#pointToPoint, () => this.error !== null);
     this.#absent = new AbsentRanks(this.hash, (peer, message) => this.#tell(peer, message));
     mesh.register(this);
   }
@@ -62,29 +65,27 @@ export class WsTransport implements Transport, MeshMember {
   }
 
   async execute(call: CollectiveCall): Promise<void> {
-    if (this.error !== null) throw this.error;
+    this.#throwFailure();
     this.#call = call;
-    this.#lastProgressMs = performance.now();
+    this.#receivers.lastProgressMs = performance.now();
     const failed = new Promise<never>((_, reject) => (this.#reject = reject));
     failed.catch(() => {});
     try {
       // A call that failed is left where it waits: nothing wakes it any more, and it sends nothing.
       await Promise.race([this.#run(call), failed]);
     } catch (error) {
-      const failure = this.#failure() ?? (error as TensorloomError);
-      this.fail(failure);
-      throw failure;
+      this.#throwFailure();
+      this.fail(error as TensorloomError);
+      throw error;
     } finally {
       this.#call = null;
       this.#reject = () => {};
     }
-    const failure = this.#failure();
-    if (failure !== null) throw failure;
+    this.#throwFailure();
   }
 
-  /** Read anew: it changes during waits. */
-  #failure(): TensorloomError | null {
-    return this.error;
+  #throwFailure(): void {
+    if (this.error !== null) throw this.error;
   }
 
   async #run(call: CollectiveCall): Promise<void> {
@@ -200,10 +201,9 @@ export class WsTransport implements Transport, MeshMember {
   }
 
   #send(peer: number, step: number, text: string, data: Uint8Array | null, offset: number, total: number): void {
-    if (this.error !== null) throw this.error;
-    const { hash: group } = this;
+    this.#throwFailure();
     const { call } = this.#inbox;
-    this.link(peer).send({ kind: FrameKind.collective, group, call, step, offset, total, text, data });
+    this.link(peer).send({ kind: FrameKind.collective, group: this.hash, call, step, offset, total, text, data });
   }
 
   #tell(peer: number, message: ControlMessage): void {
@@ -211,12 +211,11 @@ export class WsTransport implements Transport, MeshMember {
   }
 
   onFrame(global: number, header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void {
-    const peer = this.globalRanks.indexOf(global);
-    if (peer < 0) throw new TensorloomError('BAD_DATA', `A frame of a group in which it is not.`);
-    if (this.error !== null) return;
-    this.#lastProgressMs = performance.now();
-    const receiver = header.kind === FrameKind.pointToPoint ? this.#pointToPoint : this.#inbox;
-    receiver.onFrame(peer, header, text, pieces);
+    this.#receivers.onFrame(global, header, text, pieces);
+  }
+
+  onBulk(global: number, header: FrameHeader): BulkSink {
+    return this.#receivers.onBulk(global, header);
   }
 
   onControl(global: number, message: ControlMessage): void {
@@ -232,7 +231,7 @@ export class WsTransport implements Transport, MeshMember {
 
   onTick(now: number): void {
     const { collectiveTimeoutMs } = this.#mesh.request;
-    if (this.#call === null || this.#isAsking || now - this.#lastProgressMs < collectiveTimeoutMs) return;
+    if (this.#call === null || this.#isAsking || now - this.#receivers.lastProgressMs < collectiveTimeoutMs) return;
     void this.#failForAbsent(this.#call, collectiveTimeoutMs / 1000);
   }
 
