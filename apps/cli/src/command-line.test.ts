@@ -36,7 +36,10 @@ describe('a mistake on the command line is told by name, before anything else, w
     [['train', '--strategy=acumulate'], /Unknown strategy 'acumulate'\. Did you mean 'accumulate'/],
     [['train', '--precision=32-ture'], /Unknown precision '32-ture'\. Did you mean '32-true'/],
     [['train', '--model=bloom-tinny'], /Unknown model[^]*'bloom-tinny'[^]*Did you mean 'bloom-tiny'/],
-    [['train', '--devices=2'], /2 ranks[^]*--strategy=accumulate runs on one device[^]*--strategy=ddp/],
+    [
+      ['train', '--devices=2', '--strategy=accumulate'],
+      /2 ranks[^]*--strategy=accumulate runs on one device[^]*--strategy=ddp/,
+    ],
     [['train', '--devices=2', '--strategy=dpp', '--accelerator=cpu'], /Unknown strategy 'dpp'\. Did you mean 'ddp'/],
     [
       ['train', '--devices=2', '--strategy=ddp', '--accumulate=3', '--micro-batch-size=8'],
@@ -54,12 +57,30 @@ describe('a mistake on the command line is told by name, before anything else, w
     [['train', '--accelerator=cpu', '--precision=16-mixed'], /16-mixed[^]*cpu/],
     [['train', '--config=none.yaml'], /Cannot read the configuration file none\.yaml/],
     [['train', '--resume=none'], /none is not a run folder/],
+    [
+      ['train', '--devices=2', '--listen-address=::'],
+      /--listen-address: for ranks that talk by ws, not by shm[^]*--process-group=ws/,
+    ],
+    [['train', '--devices=2', '--process-group=mpi'], /--process-group=mpi[^]*mpirun -np 2 tensorloom/],
+    [['run', '--devices=2', '--process-group=mpi', 'package.json'], /--process-group=mpi[^]*mpirun -np 2 tensorloom/],
+    [['run', '--strategy=dpp', 'package.json'], /Unknown strategy 'dpp'\. Did you mean 'ddp'/],
+    [['run', '--accelerator=wsm', 'package.json'], /Unknown accelerator 'wsm'\. Did you mean 'wasm'/],
+    [['run', '--precision=32-ture', 'package.json'], /Unknown precision '32-ture'\. Did you mean '32-true'/],
     [['run', 'none.ts'], /No script at .*none\.ts/],
     [
       ['launch', '--devices=0', '--', 'train'],
       /--devices <n>' argument '0' is invalid\. It is not a whole number of at least 1/,
     ],
-    [['launch', '--num-nodes=2', '--', 'train'], /numNodes is 2; give nodeRank.*mainAddress.*token/],
+    [
+      ['launch', '--num-nodes=2', '--', 'train'],
+      /--num-nodes is 2; give --node-rank .* --main-address .* --token-file /,
+    ],
+    [
+      ['launch', '--num-nodes=2', '--node-rank=2', '--', 'train'],
+      /--node-rank is 2, but --num-nodes is 2; expected 0 to 1/,
+    ],
+    [['launch', '--', 'trian'], /neither a command 'trian' of tensorloom nor a program[^]*Did you mean 'train'/],
+    [['launch', '--', 'tensorloom', 'trian'], /neither a command 'trian'[^]*Did you mean 'train'/],
     [['launch', '--token-file=none', '--', 'train'], /--token-file=none: expected a file/],
     [['evaluate'], /required option '--model/],
     [['predict', '--model=bloom-tiny', 'x'], /bloom-tiny is a preset/],

@@ -20,6 +20,7 @@ import { launchedJob, openRunFolder, type OpenedRun } from './run/open-run.ts';
 import { createProgress, type Progress } from './run/progress.ts';
 import type { ResumedRun } from './run/resume.ts';
 import { RunFolder } from './run/run-folder.ts';
+import { requireSharedFolder } from './run/shared-folder.ts';
 import { exitCodeOf, Signals } from './run/signals.ts';
 import { TrainingState } from './run/training-state.ts';
 import { createWatermark, formatWatermark } from './run/watermark.ts';
@@ -54,6 +55,7 @@ export async function runTraining(request: TrainRequest, isRankZero = true): Pro
         folder: opened?.folder.path ?? '',
         checkpoint: opened?.checkpoint ?? null,
       });
+      await requireSharedFolder(fabric, folder);
       return trainAndReport({
         fabric,
         resolved: { ...request.resolved, config: { ...config, accelerator: fabric.accelerator.name } },
@@ -103,7 +105,7 @@ async function trainAndReport(run: StartedRun): Promise<number> {
   const watermark = createWatermark(fabric.accelerator, config.precision);
   progress.line(formatWatermark(watermark));
   describeOptions(resolved, progress);
-  describeRanks(config, worldSize, progress);
+  describeRanks(config, fabric, progress);
 
   fabric.seedEverything(config.seed);
   const prepared = await firstRanksFirst(fabric, () => prepareRun(inputs, config, folder, fabric, progress));

@@ -141,7 +141,10 @@ describe('configuration files', () => {
 
 describe('options that exclude each other are named', () => {
   test.each<[PartialRunConfig, RegExp]>([
-    [{ devices: 2 }, /2 ranks, but --strategy=accumulate runs on one device. Choose --strategy=ddp/],
+    [
+      { devices: 2, strategy: 'accumulate' },
+      /2 ranks, but --strategy=accumulate runs on one device. Choose --strategy=ddp/,
+    ],
     [{ strategy: 'single', accumulate: 4 }, /--accumulate=4 needs --strategy=accumulate/],
     [{ clipNorm: 1, clipValue: 1 }, /--clip-norm=1 and --clip-value=1/],
     [{ momentum: 0.5 }, /--momentum=0.5 is for --optimizer=sgd/],

@@ -32,7 +32,10 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
   const recipe = recipeFor(explicit.data ?? (globalDefaults.data as string), explicit.model);
   const layers: Layer[] = [['default', globalDefaults], ['recipe', recipe.options], ...given];
   // Without windows there is nothing to accumulate; only a value that the user gave can conflict.
-  if (explicit.strategy === 'single') layers.splice(2, 0, ['strategy single', { accumulate: 1 }]);
+  const { strategy, devices = 1, numNodes = 1 } = explicit;
+  if (strategy === undefined && devices * numNodes > 1)
+    layers.splice(2, 0, [strategyForSeveral.origin, strategyForSeveral.options]);
+  if (strategy === 'single') layers.splice(2, 0, ['strategy single', { accumulate: 1 }]);
 
   const merged: Record<string, unknown> = {};
   const origins: Partial<Record<OptionKey, string>> = {};
@@ -47,6 +50,9 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
   refuseConflicts(result.data, origins);
   return { config: { ...result.data, ...absolutePaths(result.data) }, origins, recipe: recipe.reason };
 }
+
+/** What holds where there are several ranks and nobody has chosen a strategy. */
+export const strategyForSeveral = { origin: 'several ranks', options: { strategy: 'ddp' } } as const;
 
 type Layer = readonly [origin: string, options: PartialRunConfig];
 

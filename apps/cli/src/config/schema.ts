@@ -47,7 +47,7 @@ export const runSchema = z.strictObject({
 
   // How the step is made
   strategy: name().describe(
-    'how a step is made: accumulate or single on one device; ddp, zero1, zero2 or fsdp on several',
+    'how a step is made: accumulate or single on one device; ddp (the default there), zero1, zero2 or fsdp on several',
   ),
   devices: count()
     .optional()
@@ -57,7 +57,9 @@ export const runSchema = z.strictObject({
     .describe(
       'machines; default: what a launcher has started, else 1. On several, start with tensorloom launch or a scheduler',
     ),
-  processGroup: name().describe('how ranks talk: auto, shm (one machine), ws, mpi'),
+  processGroup: name().describe(
+    'how ranks talk: auto, shm (one machine), ws, shm+ws (shm within machines, ws between), mpi (under mpirun)',
+  ),
   accelerator: name().describe('what computes: auto, tensorflow, wasm, cpu'),
   precision: name().describe('how numbers are stored: 32-true, 16-mixed, bf16-mixed, …'),
   threads: count().optional().describe('compute threads; default: what the accelerator chooses'),
@@ -93,7 +95,9 @@ export const runSchema = z.strictObject({
   rankTimeoutMs: count().optional().describe('how long a rank may give no sign of life'),
   listenAddress: name()
     .optional()
-    .describe('ws: address to listen on; default: loopback, or all where ranks are on several machines'),
+    .describe(
+      'ws: address to listen on; default: the one that leads to the machine of rank zero, loopback on one machine',
+    ),
   networkInterface: name().optional().describe('ws: network interface to use'),
   tlsCertificate: name()
     .optional()

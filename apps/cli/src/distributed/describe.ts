@@ -1,4 +1,5 @@
 /** What a run says at its start of its options and its ranks. */
+import type { Fabric } from '@tensorloom/core';
 import type { ResolvedConfig } from '../config/resolve.ts';
 import { flagName, optionKeys, type RunConfig } from '../config/schema.ts';
 import type { Progress } from '../run/progress.ts';
@@ -15,15 +16,23 @@ export function describeOptions({ config, origins, recipe }: ResolvedConfig, pro
   for (const [origin, options] of byOrigin) progress.line(`  ${origin}: ${options.join(' ')}`);
 }
 
-/** How the work of a step is shared. One rank alone has nothing to say. */
+/** Groups that are known to users by another name. */
+const shownGroups: Readonly<Record<string, string>> = {
+  hierarchical: 'shm+ws',
+  // The ranks have settled among them which machines use shared memory.
+  sharing: 'ws between machines',
+};
+
+/** How the work of a step is shared, and how ranks talk. One rank alone has nothing to say. */
 export function describeRanks(
   config: Pick<RunConfig, 'strategy' | 'accumulate' | 'microBatchSize'>,
-  worldSize: number,
+  fabric: Pick<Fabric, 'worldSize' | 'processGroupName'>,
   progress: Pick<Progress, 'line'>,
 ): void {
+  const { worldSize, processGroupName } = fabric;
   if (worldSize === 1) return;
   const { strategy, accumulate, microBatchSize } = config;
   progress.line(
-    `${strategy} on ${worldSize} ranks: each takes ${accumulate / worldSize} of the ${accumulate} micro-batches of a step, of ${microBatchSize} texts`,
+    `${strategy} on ${worldSize} ranks over ${shownGroups[processGroupName] ?? processGroupName}: each takes ${accumulate / worldSize} of the ${accumulate} micro-batches of a step, of ${microBatchSize} texts`,
   );
 }

@@ -1,6 +1,7 @@
 /** Flags of `launch` and `run`: how many ranks on which machines, and what happens when one fails. */
 import { existsSync, readFileSync } from 'node:fs';
 import { InvalidArgumentError, type Command } from 'commander';
+import { flagName } from '../config/schema.ts';
 import { UsageError } from '../errors.ts';
 
 /** What the command line gives; the launcher's own defaults and environment variables hold for the rest. */
@@ -14,6 +15,11 @@ export interface GivenLaunch {
   readonly threads?: number;
   /** The job's secret. */
   readonly token?: string;
+}
+
+/** How messages of the launcher name its options. */
+export function flagOf(option: string): string {
+  return `--${option === 'token' ? 'token-file' : flagName(option)}`;
 }
 
 export function addLaunchFlags(command: Command): void {

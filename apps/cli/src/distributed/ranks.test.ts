@@ -52,8 +52,39 @@ describe('the ranks of a run', () => {
       /--accumulate=6 .* 4 ranks\. Take a multiple of 4, such as 4 or 8\. --accumulate=8 --micro-batch-size=3 keeps the effective batch size of 24/,
     );
   });
-  test('of several need a strategy for several', () => {
-    expect(() => plan({ accumulate: 4 }, torchrun(0, 4))).toThrow(/There are 4 ranks, but --strategy=accumulate/);
+  test('of several take ddp where nobody has chosen, and refuse what runs on one device', () => {
+    expect(plan({ devices: 2 }).resolved).toMatchObject({
+      config: { strategy: 'ddp', accumulate: 2 },
+      origins: { strategy: 'several ranks' },
+    });
+    expect(plan({ accumulate: 4 }, torchrun(0, 4)).resolved).toMatchObject({
+      config: { strategy: 'ddp' },
+      origins: { strategy: 'several ranks' },
+    });
+    expect(plan({}).resolved.config.strategy).toBe('accumulate');
+    expect(() => plan({ strategy: 'accumulate', accumulate: 4 }, torchrun(0, 4))).toThrow(
+      /There are 4 ranks, but --strategy=accumulate/,
+    );
+  });
+  test('that tensorloom starts are not for mpi', () => {
+    expect(() => plan({ devices: 2, processGroup: 'mpi' })).toThrow(/mpirun -np 2 tensorloom/);
+    const launched = { ...torchrun(0, 2), TENSORLOOM_JOB_ID: 'a-0', TENSORLOOM_RESTART_COUNT: '0' };
+    expect(() => plan({ processGroup: 'mpi' }, launched)).toThrow(/mpirun -np 2 tensorloom/);
+  });
+  test('have a process group that a flag can name', () => {
+    const local = /Unknown process group 'local'\. .*Known: auto, shm, ws, shm\+ws, mpi\./;
+    expect(() => plan({ devices: 2, processGroup: 'local' })).toThrow(local);
+  });
+  test('that do not talk by ws have none of its flags', () => {
+    const flags = { devices: 2, listenAddress: '127.0.0.1', networkInterface: 'lo' };
+    expect(() => plan(flags)).toThrow(
+      /^--listen-address, --network-interface: .* not by shm, which auto takes here\. Leave them out, or add --process-group=ws/,
+    );
+    expect(() => plan({ devices: 2, processGroup: 'shm', networkInterface: 'lo' })).toThrow(
+      /not by shm\. Leave it out/,
+    );
+    expect(plan({ ...flags, processGroup: 'ws' }).worldSize).toBe(2);
+    expect(plan({ networkInterface: 'lo' }, { ...torchrun(0, 2), LOCAL_WORLD_SIZE: '1' }).worldSize).toBe(2);
   });
 });
 

@@ -2,9 +2,10 @@
 import '@tensorloom/strategies';
 import { detectClusterEnvironment, type ClusterEnvironment } from '@tensorloom/core';
 import { refuseConflictsOfRanks } from '../config/conflicts.ts';
-import type { ResolvedConfig } from '../config/resolve.ts';
+import { strategyForSeveral, type ResolvedConfig } from '../config/resolve.ts';
 import type { PartialRunConfig } from '../config/schema.ts';
 import { UsageError } from '../errors.ts';
+import { checkProcessGroup, refuseFlagsOfWs } from './process-group-flags.ts';
 
 export interface RankPlan {
   /** With `devices` and `numNodes` as they are, where there are several ranks. */
@@ -26,23 +27,38 @@ export function planRanks(
   flags: PartialRunConfig,
   variables: Readonly<Record<string, string | undefined>> = process.env,
 ): RankPlan {
-  const { config } = resolved;
   const environment = detectClusterEnvironment(variables);
   if (environment !== null) refuseOtherWorld(flags, environment);
-  const devices = environment?.localWorldSize ?? config.devices ?? 1;
-  const numNodes = environment?.numNodes ?? config.numNodes ?? 1;
+  const devices = environment?.localWorldSize ?? resolved.config.devices ?? 1;
+  const numNodes = environment?.numNodes ?? resolved.config.numNodes ?? 1;
   const worldSize = environment?.worldSize ?? devices * numNodes;
   if (environment === null && numNodes > 1)
     throw new UsageError(
       `--num-nodes=${numNodes}: this process was started alone, and starts no others on other machines. Run on each machine ` +
         `\`tensorloom launch --num-nodes=${numNodes} --node-rank=… --main-address=… --devices=${devices} -- train …\`, or use a scheduler (Slurm, mpirun, Kubernetes).`,
     );
+  const chosen = worldSize === 1 ? resolved : withStrategyForSeveral(resolved);
+  const { config } = chosen;
   refuseConflictsOfRanks(config, worldSize);
+  checkProcessGroup(config.processGroup, worldSize, environment);
+  refuseFlagsOfWs(config, worldSize, environment);
   return {
-    resolved: worldSize === 1 ? resolved : { ...resolved, config: { ...config, devices, numNodes } },
+    resolved: worldSize === 1 ? chosen : { ...chosen, config: { ...config, devices, numNodes } },
     worldSize,
     mustStartRanks: environment === null && worldSize > 1,
     isRankZero: (environment?.globalRank ?? 0) === 0,
+  };
+}
+
+/** As Fabric's `auto`: where nobody has chosen, several ranks take `ddp`. */
+function withStrategyForSeveral(resolved: ResolvedConfig): ResolvedConfig {
+  const { config, origins } = resolved;
+  if (origins.strategy !== 'default') return resolved;
+  const layer = strategyForSeveral;
+  return {
+    ...resolved,
+    config: { ...config, ...layer.options },
+    origins: { ...origins, strategy: layer.origin },
   };
 }
 

@@ -6,6 +6,7 @@ import { createProgress } from '../run/progress.ts';
 import { Signals } from '../run/signals.ts';
 import { createFabric } from '../setup/fabric.ts';
 import { findInputs } from '../setup/prepare-run.ts';
+import { flagOf } from './launch-flags.ts';
 import { thisCommand } from './rank-command.ts';
 
 /**
@@ -23,6 +24,7 @@ export async function startRanks(config: RunConfig, isNew: boolean): Promise<num
   return launchRanks({
     command: thisCommand(),
     devices: config.devices ?? 1,
+    optionName: flagOf,
     ...(config.threads === undefined ? {} : { threads: config.threads }),
   });
 }

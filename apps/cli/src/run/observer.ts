@@ -105,7 +105,7 @@ export class RunObserver {
 
   #figures(): TrainingFigures {
     const { state, config, totalMicroBatches } = this.#options;
-    const secondsPerMicroBatch = state.trainingSeconds / Math.max(1, state.microBatches);
+    const secondsPerMicroBatch = state.elapsedTrainingSeconds / Math.max(1, state.microBatches);
     return {
       epoch: state.epoch,
       epochs: config.epochs,

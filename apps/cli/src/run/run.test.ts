@@ -170,6 +170,19 @@ describe('training state', () => {
     expect(once).toMatchObject({ items: 70, tokens: 90, correct: 20, trainingSeconds: 5, trainAccuracy: 2 / 7 });
     expect((await totals([1, 2, 4, 5])).toJson()).toEqual(once.toJson());
   });
+  test('of several ranks has a speed before the first gathering too', async () => {
+    const state = new TrainingState(2);
+    state.count({ loss: 1, items: 2, tokens: 30, correct: 1, seconds: 2, microBatches: 2 });
+    expect(state).toMatchObject({ tokensPerSecond: 30, elapsedTrainingSeconds: 2, trainingSeconds: 0 });
+    await state.gather({
+      allReduce: async (sums) =>
+        Object.fromEntries(Object.entries(sums).map(([key, sum]) => [key, (sum as number) * 2])) as never,
+    });
+    expect(state).toMatchObject({ tokensPerSecond: 30, elapsedTrainingSeconds: 2, tokens: 60 });
+    state.count({ loss: 1, items: 2, tokens: 10, correct: 1, seconds: 2, microBatches: 4 });
+    expect(state).toMatchObject({ tokensPerSecond: 20, elapsedTrainingSeconds: 4, tokens: 60 });
+  });
+
   test('comes back from JSON exactly', () => {
     const state = new TrainingState();
     state.count({ loss: 1 / 3, items: 7, tokens: 9, correct: 2, seconds: 0.1, microBatches: 1 });

@@ -122,8 +122,15 @@ export class TrainingState {
     this.seen = 0;
   }
 
+  /** Of this rank's training up to now. */
+  get elapsedTrainingSeconds(): number {
+    return this.trainingSeconds + this.#own.seconds;
+  }
+
+  /** Of all ranks up to now: between gatherings the others are taken to be as fast as this one. */
   get tokensPerSecond(): number {
-    return this.trainingSeconds === 0 ? 0 : this.tokens / this.trainingSeconds;
+    const seconds = this.elapsedTrainingSeconds;
+    return seconds === 0 ? 0 : (this.tokens + this.#own.tokens * this.#ranks) / seconds;
   }
 
   toJson(): JsonObject {
