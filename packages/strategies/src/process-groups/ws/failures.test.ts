@@ -164,7 +164,7 @@ describe('a rank whose launcher has started it anew', () => {
   const anew = { rankTimeoutMs: 600 };
   /** As launchers number their attempts. */
   const attempts = async () => {
-    const first = await requestsFor(2, { jobId: 'job-0', rankTimeoutMs: 9_000 });
+    const first = await requestsFor(2, { jobId: 'job-0', rankTimeoutMs: 4000 });
     return { first, second: first.map((request) => ({ ...request, ...anew, jobId: 'job-1' })) };
   };
 
@@ -183,7 +183,7 @@ describe('a rank whose launcher has started it anew', () => {
     const { first, second } = await attempts();
     const [waiting] = await outcomes([createWsTransport(first[0]!), createWsTransport(second[1]!)]);
     expect(waiting).toMatchObject({ code: 'RANK_LOST' });
-    expect(waiting!.message).toMatch(/^Rank 1 is lost/);
+    expect(waiting!.message).toMatch(/^Rank 1 is lost: it was started anew/);
   });
 
   it('is lost too to those that knock at its old place, and find the next attempt', async () => {
