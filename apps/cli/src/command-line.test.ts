@@ -62,10 +62,13 @@ describe('a mistake on the command line is told by name, before anything else, w
       /--listen-address: for ranks that talk by ws, not by shm[^]*--process-group=ws/,
     ],
     [['train', '--devices=2', '--process-group=mpi'], /--process-group=mpi[^]*mpirun -np 2 tensorloom/],
-    [['run', '--devices=2', '--process-group=mpi', 'package.json'], /--process-group=mpi[^]*mpirun -np 2 tensorloom/],
-    [['run', '--strategy=dpp', 'package.json'], /Unknown strategy 'dpp'\. Did you mean 'ddp'/],
-    [['run', '--accelerator=wsm', 'package.json'], /Unknown accelerator 'wsm'\. Did you mean 'wasm'/],
-    [['run', '--precision=32-ture', 'package.json'], /Unknown precision '32-ture'\. Did you mean '32-true'/],
+    [
+      ['run', '--devices=2', '--process-group=mpi', import.meta.filename],
+      /--process-group=mpi[^]*mpirun -np 2 tensorloom/,
+    ],
+    [['run', '--strategy=dpp', import.meta.filename], /Unknown strategy 'dpp'\. Did you mean 'ddp'/],
+    [['run', '--accelerator=wsm', import.meta.filename], /Unknown accelerator 'wsm'\. Did you mean 'wasm'/],
+    [['run', '--precision=32-ture', import.meta.filename], /Unknown precision '32-ture'\. Did you mean '32-true'/],
     [['run', 'none.ts'], /No script at .*none\.ts/],
     [
       ['launch', '--devices=0', '--', 'train'],

@@ -5,10 +5,12 @@ import { TinyRuns } from '../testing/tiny-run.testing.ts';
 
 const timeoutMs = 300_000;
 const runs = new TinyRuns('cpu');
-const short = ['--strategy=ddp', '--dropout=0', '--max-steps=3'];
+const short = ['--dropout=0', '--max-steps=3'];
 
 beforeAll(async () => {
-  expect(await runs.train('launched', ...short, '--devices=2')).toMatchObject({ code: 0, stderr: '' });
+  const launched = await runs.train('launched', ...short, '--devices=2');
+  expect(launched).toMatchObject({ code: 0, stderr: '' });
+  expect(launched.stdout).toMatch(/several ranks: strategy=ddp\n[^]*ddp on 2 ranks over shm: /);
 }, timeoutMs);
 afterAll(() => runs.place.dispose());
 
@@ -43,10 +45,17 @@ test.runIf(mpirun)(
     const { binary, environment } = runs.place;
     const { stdout, exitCode } = await execa(
       'mpirun',
-      ['--allow-run-as-root', '--oversubscribe', '-np', '2', binary, ...runs.args('mpirun', ...short)],
+      [
+        '--allow-run-as-root',
+        '--oversubscribe',
+        '-np',
+        '2',
+        binary,
+        ...runs.args('mpirun', ...short, '--strategy=ddp'),
+      ],
       { cwd: runs.place.folder, env: environment, reject: false },
     );
-    expect(stdout).toMatch(/ddp on 2 ranks/);
+    expect(stdout).toMatch(/ddp on 2 ranks over mpi: /);
     expect(stdout.match(/test accuracy/g)).toHaveLength(1);
     expect(exitCode).toBe(0);
     expect(runs.largestDifference('launched', 'mpirun')).toBeLessThan(1e-5);
@@ -113,6 +122,40 @@ await fabric.launch(async () => {
     expect(stderr).toBe('');
     expect(stdout).toBe('[rank 0] ddp cpu 2 3 --devices=7 x\n');
     expect(code).toBe(0);
+  });
+
+  const ofNoType = runs.place.write(
+    'of-no-type.ts',
+    `import { Fabric } from '${core}';
+import '${strategies}';
+import { options } from './options.ts';
+const fabric: Fabric = new Fabric(options);
+await fabric.launch();
+`,
+  );
+
+  test('takes TypeScript for modules where no package.json says so, and tells errors in one line of each rank', async () => {
+    runs.place.write('options.ts', `export const options: Readonly<Record<string, string>> = { precison: '32-true' };`);
+    const { code, stdout, stderr } = await runs.place.run(['run', '--devices=2', '--accelerator=cpu', ofNoType]);
+    const ofRanks = stderr.split('\n').filter((line) => line.startsWith('[rank '));
+    const message = /^\[rank (\d)\] error: Fabric: unknown option 'precison'\. Did you mean 'precision'/;
+    expect(ofRanks.map((line) => message.exec(line)?.[1]).sort()).toEqual(['0', '1']);
+    expect(stdout).toBe('');
+    expect(code).toBe(2);
+    const { stderr: debugged } = await runs.place.run(['run', ofNoType], { env: { TENSORLOOM_DEBUG: '1' } });
+    expect(debugged).toMatch(/TensorloomError: Fabric: unknown option[^]*\n\s+at .*of-no-type\.ts/);
+  });
+
+  test('leaves errors of other kinds as they are, and those that the script handles itself to it', async () => {
+    const fails = runs.place.write('throws.ts', `export {};\nthrow new RangeError('of the script');`);
+    const failed = await runs.place.run(['run', fails]);
+    expect(failed.stderr).toMatch(/^RangeError: of the script\n\s+at .*throws\.ts/);
+    expect(failed.code).toBe(1);
+    const handles = runs.place.write(
+      'handles.cjs',
+      `process.on('uncaughtException', () => process.exit(9)); throw new Error(__dirname);`,
+    );
+    expect(await runs.place.run(['run', handles])).toMatchObject({ code: 9, stderr: '' });
   });
 
   test('without devices runs the script itself; exit codes are passed on', async () => {
