@@ -49,7 +49,7 @@ export class FabricServices extends FabricRuntime {
     return allGather(this.processGroup, value);
   }
 
-  /** The value of rank `source`, on every rank: JSON-like, with tensors anywhere in it. */
+  /** The value of rank `source`, on every rank: JSON-like, with tensors and typed arrays anywhere in it. @throws TensorloomError `MISUSE` for anything else */
   async broadcast<T>(value: T, source = 0): Promise<T> {
     this.assertLaunched('broadcast');
     return broadcast(this.processGroup, value, source);
