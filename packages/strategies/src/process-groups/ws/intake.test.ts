@@ -104,7 +104,8 @@ describe.each([
             from += length;
           }
           const small = encode({ opcode: 2, payload: new Uint8Array(HEADER_BYTES), mask });
-          const streamFrom = (first: number) => Buffer.concat([...frames.slice(first).flatMap((bytes) => [small, bytes]), small]);
+          const streamFrom = (first: number) =>
+            Buffer.concat([...frames.slice(first).flatMap((bytes) => [small, bytes]), small]);
           const all = streamFrom(0);
           receiver.receive(all.subarray(0, cut % all.length), next);
           const before = receiver.messages.length;
