@@ -29,6 +29,7 @@ export async function benchMemory(args) {
     warmUpSteps: 0,
     steps: 2,
     strategyOptions: {},
+    measureMemory: true,
   };
   const devices = Number(values.devices);
   const rows = [];

@@ -57,6 +57,7 @@ export async function benchStrategies(args) {
     warmUpSteps: 1,
     steps: Number(values.steps),
     strategyOptions: {},
+    measureMemory: false,
   };
   const accumulate = Number(values.accumulate);
   const traceTo = (strategy) => values.trace && { traceFile: path.resolve(`${values.trace}-${strategy}.json`) };

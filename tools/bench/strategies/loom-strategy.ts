@@ -26,6 +26,8 @@ interface Options {
   readonly accumulate: number;
   readonly warmUpSteps: number;
   readonly steps: number;
+  /** Also tell what each rank held. */
+  readonly measureMemory: boolean;
   /** Write what ran when to this file, for chrome://tracing or ui.perfetto.dev: a process per rank, lanes `compute` and `communication`. */
   readonly traceFile?: string;
 }
@@ -79,6 +81,15 @@ async function timed<T>(name: string, run: () => Promise<T>): Promise<T> {
   return result;
 }
 
+/** The most that this rank has held at the end of a backward, when gradients are there. */
+const held: Record<string, number> = {};
+
+function noteHeldBytes(): void {
+  if (!options.measureMemory) return;
+  for (const [kind, bytes] of Object.entries(fabric.heldBytes() ?? {}) as [string, number][])
+    held[kind] = Math.max(held[kind] ?? 0, bytes);
+}
+
 let next = 0;
 /** Forward and backward of a window, and its step. Returns the seconds it took. */
 async function step(): Promise<number> {
@@ -90,6 +101,7 @@ async function step(): Promise<number> {
     const batch = { inputIds: ids, attentionMask: tf.onesLike(ids), labels: tf.tensor1d(labels, 'int32') };
     await timed('forward and backward', () => fabric.backward(model, () => model.forward(batch)));
     tf.dispose(batch);
+    noteHeldBytes();
     const stepped = await timed('step', () => fabric.step(optimizer));
     if (stepped !== (i === accumulate - 1)) throw new Error('the optimizer did not step');
   }
@@ -102,9 +114,7 @@ computed.length = 0;
 await tracedGroup?.trace();
 let best = Infinity;
 for (let i = 0; i < options.steps; i++) best = Math.min(best, await step());
-const held = fabric.heldBytes();
-const rss = process.memoryUsage().rss;
-const byRank = await fabric.allGather({ ...(held as unknown as Record<string, number>), rss });
+const byRank = await fabric.allGather({ ...held, rss: process.memoryUsage().rss });
 const hidden = await writeTrace();
 if (fabric.isGlobalZero) {
   const rate = (batchSize * tokens * accumulate * fabric.worldSize) / best;
