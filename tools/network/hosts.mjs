@@ -16,8 +16,18 @@ const quietly = (run) => {
   }
 };
 
-/** Null where namespaces can be made, else why not. */
+/**
+ * Null where namespaces can be made, else why not.
+ * @throws Error where they cannot, and `TENSORLOOM_REQUIRE_NETWORK_HOSTS=1` says that they must
+ */
 export function hostsUnavailable() {
+  const reason = whyUnavailable();
+  if (reason !== null && process.env['TENSORLOOM_REQUIRE_NETWORK_HOSTS'] === '1')
+    throw new Error(`TENSORLOOM_REQUIRE_NETWORK_HOSTS=1, but: ${reason}`);
+  return reason;
+}
+
+function whyUnavailable() {
   if (spawnSync('tc', ['-V']).error !== undefined) return 'there is no `tc` (apt-get install iproute2)';
   const { status, error, stderr } = spawnSync('ip', ['netns', 'add', 'tlprobe'], { encoding: 'utf8' });
   if (error !== undefined) return 'there is no `ip` (apt-get install iproute2)';

@@ -38,7 +38,11 @@ test(
 );
 
 const mpirun = spawnSync('mpirun', ['--version']).status === 0;
-if (!mpirun) console.log('not tried: mpirun is not installed');
+if (!mpirun) {
+  if (process.env['TENSORLOOM_REQUIRE_MPI'] === '1')
+    throw new Error('TENSORLOOM_REQUIRE_MPI=1, but there is no mpirun');
+  console.log('not tried: mpirun is not installed');
+}
 test.runIf(mpirun)(
   'mpirun -np 2 tensorloom train --strategy=ddp just works',
   async () => {

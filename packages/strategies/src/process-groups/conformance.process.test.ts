@@ -1,6 +1,6 @@
 /** What must hold for every process group: one start of ranks for each group and world size, and everything checked in it. */
-import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
+import { hasMpi } from '../testing/has-mpi.testing.ts';
 import { runLocalRanks } from '../testing/local-ranks.testing.ts';
 import { resultsOf, runRankProcesses } from '../testing/rank-processes.testing.ts';
 import { missingFor } from './make-process-group.ts';
@@ -8,8 +8,6 @@ import { missingFor } from './make-process-group.ts';
 const conformance = new URL('../testing/conformance.testing.ts', import.meta.url);
 /** Float32 arrays of this length cross the edges of chunks. */
 const input = { longLength: 140_003 };
-const hasMpi = (await missingFor('mpi')) === null && spawnSync('mpirun', ['--version']).status === 0;
-if (!hasMpi) console.log("mpirun is not there: the process group 'mpi' is not tested.");
 const shmMissing = await missingFor('shm');
 if (shmMissing !== null) console.log(`The process groups 'shm' and 'shm+ws' are not tested: ${shmMissing}.`);
 
@@ -24,7 +22,7 @@ describe('local', () => {
 describe.each([
   ['shm', [1, 2, 3, 4], shmMissing === null],
   ['ws', [1, 2, 3], true],
-  ['mpi', [2, 3], hasMpi],
+  ['mpi', [2, 3], await hasMpi()],
   // Two ranks on each host, and one on the last of three.
   ['shm+ws', [3, 4], shmMissing === null],
 ] as const)('%s', (processGroup, worldSizes, isThere) => {

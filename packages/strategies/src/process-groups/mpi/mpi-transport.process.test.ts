@@ -1,14 +1,12 @@
 /** The medium `mpi` under mpirun. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, it as test } from 'vitest';
+import { hasMpi } from '../../testing/has-mpi.testing.ts';
 import { SOURCE_ARGUMENTS } from '../../testing/scenario.testing.ts';
 import type { RankInput } from './mpi-rank.testing.ts';
 
-const hasMpi = spawnSync('mpirun', ['--version']).status === 0;
-if (!hasMpi)
-  console.log('mpirun is not here: the tests of the medium mpi are left out (`apt-get install openmpi-bin`).');
-const it = test.runIf(hasMpi);
+const it = test.runIf(await hasMpi());
 
 interface Outcome {
   readonly rank: number;
