@@ -1,7 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { hostsUnavailable, makeHosts, removeHosts, setCut } from './hosts.mjs';
 
@@ -11,6 +12,21 @@ interface Rank {
   readonly child: ChildProcess;
   readonly output: { text: string };
   readonly exit: Promise<number | null>;
+}
+
+/** Beyond a timeout: generous, since a busy machine must not fail this, and far from the time that the ranks would run. */
+const MARGIN_MS = 10_000;
+
+/** Process ids of all that have this job id. */
+function processesOf(job: string): string[] {
+  return readdirSync('/proc').filter((name) => {
+    if (!/^\d+$/.test(name)) return false;
+    try {
+      return readFileSync(`/proc/${name}/environ`, 'utf8').includes(`TENSORLOOM_JOB_ID=${job}\0`);
+    } catch {
+      return false;
+    }
+  });
 }
 
 const prefix = 'tlcut';
@@ -85,12 +101,19 @@ describe.skipIf(reason !== null)('ws between two hosts', () => {
     expect(codes).toEqual([0, 0]);
   });
 
-  it('fails on both sides, each naming the other rank, when it stays cut', async () => {
-    start(60, 4000, 29_612);
+  it('fails on both sides within the rank timeout, each naming the other rank, when it stays cut, and leaves no process', async () => {
+    const rankTimeoutMs = 4000;
+    start(120, rankTimeoutMs, 29_612);
     await untilStarted();
+    expect(processesOf('cut-29612')).not.toEqual([]);
     setCut(hosts[1] as Host, true);
-    const codes = await Promise.all(ranks.map(({ exit }) => exit));
-    expect(codes).toEqual([1, 1]);
+    const cutAt = performance.now();
+    const exits = ranks.map(({ exit }) => exit.then((code) => ({ code, afterMs: performance.now() - cutAt })));
+    for (const { code, afterMs } of await Promise.all(exits)) {
+      expect(code).toBe(1);
+      expect(afterMs).toBeLessThan(rankTimeoutMs + MARGIN_MS);
+    }
+    expect(processesOf('cut-29612')).toEqual([]);
     expect(ranks[0]?.output.text).toMatch(/RANK_LOST: Rank 1 is lost/);
     expect(ranks[1]?.output.text).toMatch(/RANK_LOST: Rank 0 is lost/);
   });

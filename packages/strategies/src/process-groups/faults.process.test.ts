@@ -8,6 +8,9 @@ const faults = new URL('../testing/faults.testing.ts', import.meta.url);
 const hasShm = (await missingFor('shm')) === null;
 if (!hasShm) console.log("The process groups 'shm' and 'shm+ws' are not tested here.");
 
+/** Beyond a timeout: generous, since a busy machine must not fail this, and far from any other timeout here. */
+const MARGIN_MS = 10_000;
+
 function leftovers(): string[] {
   return hasShm
     ? readdirSync('/dev/shm').filter((name) => name.includes('tensorloom') && name.includes('test-faults'))
@@ -43,8 +46,8 @@ describe.each([
       const run = await runRankProcesses(worldSize, faults, 'reduce for ever', {
         ...base,
         env: { TENSORLOOM_JOB_ID: `test-faults-${process.pid}-${processGroup.replace('+', '-')}-${lost}` },
-        onNote: (rank, _, pids) => {
-          if (rank === lost) process.kill(pids[lost] as number, 'SIGKILL');
+        onNote: (rank, text, pids) => {
+          if (rank === lost && text === 'reducing') process.kill(pids[lost] as number, 'SIGKILL');
         },
       });
       expectTold(run, lost, 'RANK_LOST');
@@ -52,19 +55,29 @@ describe.each([
     },
   );
 
-  it.runIf(isThere)('a rank that is stopped is told by all others', async () => {
+  it.runIf(isThere)('a rank that is stopped is told by all others within the rank timeout', async () => {
     const lost = 1;
+    // It is also the time in which ranks must have met.
+    const rankTimeoutMs = 10_000;
+    let stoppedAt = Infinity;
+    const failedAt: number[] = [];
+    let isStopped = false;
     const run = await runRankProcesses(worldSize, faults, 'reduce for ever', {
       ...base,
-      rankTimeoutMs: 4000,
-      onNote: (rank, _, pids) => {
-        if (rank !== lost) return;
-        process.kill(pids[lost] as number, 'SIGSTOP');
-        // Only to let this test end: by then the others have given up.
-        setTimeout(() => process.kill(pids[lost] as number, 'SIGKILL'), 15_000).unref();
+      rankTimeoutMs,
+      onNote: (rank, text, pids) => {
+        if (text === 'failed') failedAt.push(performance.now());
+        if (rank === lost && !isStopped) {
+          process.kill(pids[lost] as number, 'SIGSTOP');
+          [isStopped, stoppedAt] = [true, performance.now()];
+        }
+        // Only now, so that no other has failed for another reason than its silence.
+        if (failedAt.length === worldSize - 1) process.kill(pids[lost] as number, 'SIGKILL');
       },
     });
     expectTold(run, lost, 'RANK_LOST');
+    expect(failedAt).toHaveLength(worldSize - 1);
+    for (const at of failedAt) expect(at - stoppedAt).toBeLessThan(rankTimeoutMs + MARGIN_MS);
   });
 
   it.runIf(isThere)('a rank that lives and does not come is told by all others', async () => {

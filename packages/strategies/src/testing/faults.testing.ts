@@ -4,9 +4,13 @@ import { note, type Scenario } from './scenario.testing.ts';
 
 async function reduceForEver(group: ProcessGroup): Promise<never> {
   const data = group.allocate('float32', 500_000);
-  for (let call = 0; ; call++) {
-    await group.allReduce(data, 'max');
-    if (call === 3) note('reducing');
+  try {
+    for (let call = 0; ; call++) {
+      await group.allReduce(data, 'max');
+      if (call === 3) note('reducing');
+    }
+  } finally {
+    note('failed');
   }
 }
 
