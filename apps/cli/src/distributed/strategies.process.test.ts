@@ -4,9 +4,9 @@ import { TinyRuns } from '../testing/tiny-run.testing.ts';
 
 const timeoutMs = 300_000;
 const runs = new TinyRuns('cpu');
-/** Without dropout, of which ranks draw numbers of their own. */
-const same = ['--dropout=0', '--max-steps=6', '--checkpoint-every=3', '--log-every=8'];
-/** Float32, after 6 steps. */
+/** Without dropout, of which ranks draw numbers of their own. One epoch of 7 steps, the last of 3 micro-batches, of which one has a single text. */
+const same = ['--dropout=0', '--epochs=1', '--micro-batch-size=6', '--checkpoint-every=3', '--log-every=8'];
+/** Float32, after more than 6 steps. */
 const tolerance = 1e-5;
 
 beforeAll(async () => {
@@ -24,7 +24,7 @@ function losses(name: string): [microBatch: number, loss: number][] {
 function expectSameLosses(name: string): void {
   const expected = losses('accumulate');
   const found = losses(name);
-  expect(found.map(([microBatch]) => microBatch)).toEqual([8, 16, 24]);
+  expect(found.map(([microBatch]) => microBatch)).toEqual([8, 16, 24, 27]);
   for (const [index, [microBatch, loss]] of found.entries()) {
     expect(microBatch).toBe(expected[index]?.[0]);
     expect(Math.abs(loss - (expected[index]?.[1] as number))).toBeLessThan(tolerance);
@@ -40,7 +40,7 @@ test.each(['ddp', 'zero1', 'zero2', 'fsdp'])(
     expect(stdout).toMatch(new RegExp(`\\[rank 0\\] ${strategy} on 2 ranks over shm: [^]*\\[rank 0\\] test accuracy`));
     expect(stdout).not.toMatch(/\[rank 1\]/);
     const [one, two] = [runs.summary('accumulate'), runs.summary(strategy)];
-    expect(one.steps).toBe(6);
+    expect(one).toMatchObject({ steps: 7, microBatches: 27, texts: 157 });
     expect(two.counts).toEqual(one.counts);
     const { steps, microBatches, texts, tokens } = one;
     expect(two).toMatchObject({ steps, microBatches, texts, tokens });
@@ -58,7 +58,7 @@ test(
   async () => {
     const onFour = await runs.train('moved', ...same, '--strategy=fsdp', '--devices=4');
     expect(onFour).toMatchObject({ code: 0, stderr: '' });
-    // As if it had been stopped after 3 of its 6 steps.
+    // As if it had been stopped after 3 of its 7 steps.
     const later = runs.checkpoints('moved').filter((path) => !/step-00000[0-3]/.test(path));
     expect(later.length).toBeGreaterThan(0);
     for (const path of later) rmSync(path, { recursive: true });
