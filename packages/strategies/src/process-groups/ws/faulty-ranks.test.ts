@@ -1,5 +1,7 @@
 /** A rank that has the token and sends what no sound rank sends: it is named, and nothing grows. */
 import { createHash } from 'node:crypto';
+import { TensorloomError } from '@tensorloom/core/distributed';
+import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Transport } from '../transport.ts';
 import type { Connection } from './connection.ts';
@@ -72,5 +74,34 @@ describe('a rank of the job that is faulty', () => {
     expect(error).toMatchObject({ code: 'RANK_LOST' });
     expect(error!.message).toMatch(/^Rank 1 sent what no rank of this job sends/);
     socket.terminate();
+  });
+
+  it('and sends 10,000 mutated and random frames is cut off and named each time, with bounded memory', async () => {
+    const change = fc.record({ at: fc.nat({ max: 99 }), value: fc.nat({ max: 255 }) });
+    const mutated = fc
+      .tuple(fc.constantFrom(...cases.slice(2).map(([, bytes]) => bytes)), fc.array(change, { maxLength: 4 }))
+      .map(([sound, changes]) => {
+        const bytes = Buffer.from(sound.subarray(0, 20_000));
+        for (const { at, value } of changes) bytes[at % bytes.length] = value;
+        return bytes;
+      });
+    const random = fc.uint8Array({ minLength: 1, maxLength: 300 }).map((bytes) => Buffer.from(bytes));
+    const frames = fc.array(fc.oneof(mutated, random), { minLength: 250, maxLength: 250 });
+    const before = process.memoryUsage().rss;
+    await fc.assert(
+      fc.asyncProperty(frames, async (all) => {
+        const { socket } = await startWithFaulty();
+        const pending = outcomes([ranks[0]!.execute(sumOf(new Float32Array(10)))]);
+        for (const frame of all) socket.send(frame);
+        const [error] = await pending;
+        expect(error).toBeInstanceOf(TensorloomError);
+        expect(error!.message).toMatch(/[Rr]ank 1\b/);
+        socket.terminate();
+        await closeRanks(ranks);
+        ranks = [];
+      }),
+      { numRuns: 40 },
+    );
+    expect(process.memoryUsage().rss - before).toBeLessThan(300_000_000);
   });
 });
