@@ -72,7 +72,8 @@ async function start(group: ProcessGroup, input: ParityInput) {
     accelerator,
     strategy,
     strategyOptions: { accumulate: microBatches / group.worldSize, ...options },
-    devices: group.worldSize,
+    // Of each host that the ranks pretend to be on.
+    devices: group.worldSize / Number(process.env['TENSORLOOM_TEST_NODES'] ?? 1),
     plugins: [group],
   });
   await fabric.launch();
