@@ -151,7 +151,7 @@ describe('shards', () => {
           'weight',
           storedInMemory(
             new HostTensor(
-              data.map((v) => 2 * v),
+              Float32Array.from(data, (v) => 2 * v),
               [4, 3],
             ),
           ),

@@ -14,6 +14,7 @@ describe('objects between ranks', () => {
     [Uint8Array.of(1, 2, 255)],
     [{ deep: [Float32Array.of(1.5, -2), Int32Array.of(7), Float64Array.of(Math.PI), Uint16Array.of(65535)] }],
     [new Float32Array([1, 2, 3, 4]).subarray(1, 3)],
+    [{ $array: 'Float32Array', bytes: Uint8Array.of(1, 2, 3, 4), more: [{ $array: '', value: { $array: 1 } }] }],
   ])('%j arrives as it was sent', (value) => {
     expect(throughTheWire(value)).toEqual(value);
   });

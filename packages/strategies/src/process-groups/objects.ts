@@ -52,17 +52,24 @@ function withoutArrays(value: unknown): unknown {
   }
   if (Object.getPrototypeOf(value) !== Object.prototype && Object.getPrototypeOf(value) !== null)
     throw new TypeError(`it holds an object of class ${value.constructor.name}`);
-  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, withoutArrays(entry)]));
+  const plain = Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, withoutArrays(entry)]));
+  // An object of the caller's that has the mark is wrapped, so that it is not taken for an array.
+  return MARK in plain ? { [MARK]: '', value: plain } : plain;
 }
 
 function withArrays(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withArrays);
   if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return value;
-  const { [MARK]: name, bytes } = value as Record<string, unknown>;
+  const { [MARK]: name, bytes, value: wrapped } = value as Record<string, unknown>;
+  if (name === '' && wrapped !== null && typeof wrapped === 'object') return entriesOf(wrapped);
   if (typeof name === 'string' && Object.hasOwn(arrayClasses, name) && bytes instanceof Uint8Array) {
     const arrayClass = arrayClasses[name as keyof typeof arrayClasses];
     // A copy: what was received need not be aligned.
     return new arrayClass(Uint8Array.from(bytes).buffer);
   }
+  return entriesOf(value);
+}
+
+function entriesOf(value: object): object {
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, withArrays(entry)]));
 }
