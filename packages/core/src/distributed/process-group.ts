@@ -71,12 +71,7 @@ export interface ProcessGroup {
   /** In place, from `source`'s data. */
   broadcast(data: CollectiveArray, source: number): Work;
   /** As `allGather`, on rank `destination` only; the others give null for `output`. */
-  gather(
-    input: CollectiveArray,
-    output: CollectiveArray | null,
-    destination: number,
-    counts?: readonly number[],
-  ): Work;
+  gather(input: CollectiveArray, output: CollectiveArray | null, destination: number, counts?: readonly number[]): Work;
   /** The parts of `source`'s `input`, one to each rank's `output`; the others give null for `input`. */
   scatter(input: CollectiveArray | null, output: CollectiveArray, source: number, counts?: readonly number[]): Work;
   /**

@@ -108,7 +108,7 @@ async function assemble(
   if (skeleton === null || typeof skeleton !== 'object' || ArrayBuffer.isView(skeleton)) return skeleton;
   if (!Object.hasOwn(skeleton, MARK)) return assembleObject(group, skeleton, tensors, source);
   const marked = skeleton as Placeholder | Escaped;
-  if (marked[MARK] === 'escaped') return assembleObject(group, (marked).object, tensors, source);
+  if (marked[MARK] === 'escaped') return assembleObject(group, marked.object, tensors, source);
   const { [MARK]: index, shape, dtype } = marked;
   const size = shape.reduce((product, n) => product * n, 1);
   const own = tensors[index];
