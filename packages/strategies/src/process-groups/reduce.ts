@@ -1,7 +1,6 @@
 /** Element-wise reductions of arrays in host memory: what every transport adds up with. */
 import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
 import { encodeBFloat16, encodeFloat16, halves } from './halves.ts';
-import { loops, type Loop } from './reduce-loops.ts';
 import { simdReduce, simdReduceBytes, type SimdArray } from './simd/simd-reduce.ts';
 
 /** Folds `source` into `target`, element by element. `mean` folds as `sum`; `scaleToMean` divides at the end. */
@@ -9,8 +8,9 @@ export function reduceInto(target: CollectiveArray, source: CollectiveArray, op:
   if (type === 'float16' || type === 'bfloat16')
     return reduceHalves(target as Uint16Array, source as Uint16Array, op, type);
   if (type !== 'uint8' && simdReduce(target as SimdArray, source as SimdArray, op, type)) return;
-  const loop = loops[type][op === 'mean' ? 'sum' : op] as unknown as Loop<CollectiveArray>;
-  loop(target, source, target.length);
+  // What is left is short, or of bytes: one loop for all of it.
+  const combine = type === 'int32' && op === 'product' ? Math.imul : combinations[op];
+  for (let i = 0; i < target.length; i++) target[i] = combine(target[i]!, source[i]!);
 }
 
 /**
@@ -56,7 +56,9 @@ function sumBFloat16(target: Uint16Array, source: Uint16Array, table: Float32Arr
   for (let i = 0; i < target.length; i++) target[i] = encodeBFloat16(table[target[i]!]! + table[source[i]!]!);
 }
 
-const combinations: Readonly<Record<Exclude<ReduceOp, 'sum' | 'mean'>, (a: number, b: number) => number>> = {
+const combinations: Readonly<Record<ReduceOp, (a: number, b: number) => number>> = {
+  sum: (a, b) => a + b,
+  mean: (a, b) => a + b,
   product: (a, b) => a * b,
   max: Math.max,
   min: Math.min,
