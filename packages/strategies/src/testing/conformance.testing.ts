@@ -141,6 +141,8 @@ async function mismatches(group: ProcessGroup): Promise<void> {
   ];
   for (const call of calls) {
     const own = (await group.split(Array.from({ length: worldSize }, (_, r) => r))) as ProcessGroup;
+    // Else ranks that still make the new group may hear of its failure there already.
+    await group.barrier('all have the new group');
     // Ranks that a broadcast reached before the odd one was noticed hear of it in the next call. The odd one is named to itself.
     const both = async (): Promise<void> => {
       await call(own);
@@ -156,6 +158,8 @@ async function aborting(group: ProcessGroup): Promise<void> {
   const { rank, worldSize } = group;
   const own = (await group.split(Array.from({ length: worldSize }, (_, r) => r))) as ProcessGroup;
   await own.barrier();
+  // The barrier's end on one rank is not its end on all: an abort makes those fail that are still in it.
+  await group.barrier('all are out of it');
   if (rank === 0) own.abort('the cat is on the keyboard');
   if (rank !== 0 || worldSize === 1) await failsWith(own.barrier('never'), 'ABORTED', /the cat is on the keyboard/);
   await group.barrier('all have heard');

@@ -180,7 +180,7 @@ export class Contacts {
     const isDead = () => {
       refusedSince ??= performance.now();
       if (performance.now() - refusedSince < patienceMs) return false;
-      this.#mesh.fail(lost(link.peer, `closed its connection and its process is gone${this.#mesh.during}`));
+      this.#mesh.lose(link, 'closed its connection and its process is gone');
       return true;
     };
     const deadline = performance.now() + this.#request.rankTimeoutMs;

@@ -152,6 +152,11 @@ export class Link {
     return this.#conditions.when(() => this.eagerSent - this.#eagerTakenByPeer < MAX_EAGER_MESSAGES);
   }
 
+  /** Says at once what has arrived. */
+  acknowledge(): void {
+    this.#sendAcknowledgement(false);
+  }
+
   askForAcknowledgement(): void {
     if (this.#kept.length > 0) this.#sendAcknowledgement(true);
   }

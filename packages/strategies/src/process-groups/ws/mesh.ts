@@ -37,6 +37,7 @@ export class Mesh {
   /** Failures of groups that are not here yet. */
   readonly #early = new Map<number, TensorloomError>();
   readonly #timer: NodeJS.Timeout;
+  #isClosing = false;
   #lastTickMs = performance.now();
 
   constructor(request: TransportRequest, heartbeatMs: number, chunkBytes: number) {
@@ -101,14 +102,22 @@ export class Mesh {
     for (const member of [...this.#members.values()]) member.onFailure(error);
   }
 
+  /** A rank cannot be reached any more. Who is closing has nothing to ask of it: it may have closed as well, its goodbye lost with the connection. */
+  lose(link: Link, how: string): void {
+    if (this.#isClosing) link.hasLeft = true;
+    else this.fail(lost(link.peer, `${how}${this.during}`));
+  }
+
   /** Says goodbye once everything has arrived. */
   async close(): Promise<void> {
     if (this.isClosed) return;
     // Those that never came cannot be waited for.
     const links = [...this.links.values()].filter(({ peerInstance }) => peerInstance !== null);
     if (this.error === null) {
+      this.#isClosing = true;
       for (const { peer } of links) this.tell(peer, { type: 'goodbye' });
-      await this.#until(() => links.every((link) => link.isFlushed || link.hasLeft), this.request.rankTimeoutMs);
+      const isDone = (): boolean => this.error !== null || links.every((link) => link.isFlushed || link.hasLeft);
+      await this.#until(isDone, this.request.rankTimeoutMs);
     } else await this.#until(() => links.every((link) => link.isFlushed || !link.isConnected), 1000);
     this.isClosed = true;
     clearInterval(this.#timer);
@@ -147,7 +156,7 @@ export class Mesh {
       if (this.error !== null || link.hasLeft || link.peerInstance === null) continue;
       if (now - link.lastHeardMs > this.request.rankTimeoutMs) {
         const how = link.isConnected ? 'gave no sign of life' : 'could not be reached';
-        this.fail(lost(link.peer, `${how} for ${this.request.rankTimeoutMs / 1000} s${this.during}`));
+        this.lose(link, `${how} for ${this.request.rankTimeoutMs / 1000} s`);
       }
     }
     for (const member of [...this.#members.values()]) member.onTick(now);
@@ -177,6 +186,8 @@ export class Mesh {
       else if (this.#early.size < 1024) this.#early.set(message.group, error);
     } else if (message.type === 'goodbye') {
       this.link(peer).hasLeft = true;
+      // It waits for this before it goes.
+      this.link(peer).acknowledge();
       for (const member of [...this.#members.values()]) member.onLeft(peer);
     } else if (message.type === 'addresses') this.onAddresses(message.addresses);
     else {
