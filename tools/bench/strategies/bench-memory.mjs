@@ -28,7 +28,6 @@ export async function benchMemory(args) {
     accumulate: 2,
     warmUpSteps: 0,
     steps: 2,
-    strategyOptions: {},
     measureMemory: true,
   };
   const devices = Number(values.devices);

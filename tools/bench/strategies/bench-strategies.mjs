@@ -56,7 +56,6 @@ export async function benchStrategies(args) {
     batchSize: Number(values['batch-size']),
     warmUpSteps: 1,
     steps: Number(values.steps),
-    strategyOptions: {},
     measureMemory: false,
   };
   const accumulate = Number(values.accumulate);

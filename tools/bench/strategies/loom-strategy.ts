@@ -12,7 +12,6 @@ import { makeBatches } from '../batches.mjs';
 
 interface Options {
   readonly strategy: string;
-  readonly strategyOptions: Record<string, unknown>;
   readonly accelerator: string;
   readonly threads: number;
   readonly processGroup: string;
@@ -39,7 +38,7 @@ const tracedGroup = traceFile === undefined ? undefined : await joinTraced();
 const fabricOptions: FabricOptions = {
   accelerator: options.accelerator,
   strategy: options.strategy,
-  strategyOptions: { accumulate: options.accumulate, ...options.strategyOptions },
+  strategyOptions: { accumulate: options.accumulate },
   devices,
   threads: options.threads,
   ...(tracedGroup !== undefined && { plugins: [tracedGroup] }),

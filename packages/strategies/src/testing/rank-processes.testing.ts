@@ -2,11 +2,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deserialize, serialize } from 'node:v8';
+import { freePort } from '../launcher/free-port.ts';
 import { NOTE_PREFIX, SOURCE_ARGUMENTS, type ToldError } from './scenario.testing.ts';
 
 export interface RankProcessOptions {
@@ -124,15 +124,6 @@ export function resultsOf<R>(run: RankProcessResults<R>): R[] {
   throw new Error(
     `Ranks failed (exit codes ${run.exitCodes.join(', ')}).\n${told.join('\n')}\n${run.outputs.join('\n---\n')}`,
   );
-}
-
-/** A port of the loopback interface that nothing listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function startRank(

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Transport } from '../transport.ts';
 import { Cable } from './cable.testing.ts';
 import { createWsTransport } from './create-ws-transport.ts';
-import { call, closeRanks, freePort, outcomes, requestsFor, startRanks, sumOf } from './ws-ranks.testing.ts';
+import { freePort } from '../../launcher/free-port.ts';
+import { call, closeRanks, outcomes, requestsFor, startRanks, sumOf } from './ws-ranks.testing.ts';
 
 let ranks: Transport[] = [];
 afterEach(async () => {

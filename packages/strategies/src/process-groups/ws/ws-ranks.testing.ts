@@ -1,21 +1,13 @@
 /** Jobs for tests of the `ws` transport: all ranks in this process. */
 import { randomBytes } from 'node:crypto';
-import { createServer, type AddressInfo } from 'node:net';
 import type { CollectiveArray } from '@tensorloom/core/distributed';
 import { elementTypeOf } from '@tensorloom/core/distributed';
+import { freePort } from '../../launcher/free-port.ts';
 import type { CollectiveCall, CollectiveKind } from '../collective-call.ts';
 import type { Transport, TransportRequest } from '../transport.ts';
 import { createWsTransport } from './create-ws-transport.ts';
 import type { DialOptions } from './dialer.ts';
 import { PROTOCOL_VERSION } from './handshake.ts';
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export async function requestsFor(
   worldSize: number,
