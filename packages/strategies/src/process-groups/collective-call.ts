@@ -1,11 +1,5 @@
 /** One collective as data: what a process group hands to whatever moves the bytes. */
-import {
-  elementTypeOf,
-  TensorloomError,
-  type CollectiveArray,
-  type ElementType,
-  type ReduceOp,
-} from '@tensorloom/core/distributed';
+import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
 
 export type CollectiveKind =
   | 'all-reduce'
@@ -66,13 +60,4 @@ export function mismatch(calls: ReadonlyMap<number, string>): TensorloomError {
     'COLLECTIVE_MISMATCH',
     `The ranks called different collectives: ${told.join('; ')}. All ranks of a process group must make the same calls in the same order.`,
   );
-}
-
-export function isReduction(kind: CollectiveKind): boolean {
-  return kind === 'all-reduce' || kind === 'reduce-scatter';
-}
-
-/** The type of whichever array the call has. */
-export function typeOfCall(input: CollectiveArray | null, output: CollectiveArray | null): ElementType {
-  return elementTypeOf((input ?? output) as CollectiveArray);
 }
