@@ -20,7 +20,7 @@ export const DEPENDENCY_CONSTRAINTS = [
 ];
 
 const TENSORFLOW_MESSAGE =
-  'TensorFlow.js is imported in packages/core/src/tensors.ts and packages/core/src/accelerators only: import `tf` from there (inside core) or from @tensorloom/core.';
+  'TensorFlow.js is imported in packages/core/src/tensors.ts, packages/core/src/accelerators and packages/native/src/backend.ts only: import `tf` from there (inside core) or from @tensorloom/core.';
 
 /** The command has no exports, so Nx's rule does not see this name. */
 const NOBODY_IMPORTS_THE_COMMAND = {
@@ -30,7 +30,16 @@ const NOBODY_IMPORTS_THE_COMMAND = {
 
 export default tseslint.config(
   {
-    ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'docs/api/**', 'runs/**', '**/.venv/**', '**/fixtures/**'],
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      '.nx/**',
+      'docs/api/**',
+      'runs/**',
+      '**/.venv/**',
+      '**/fixtures/**',
+      '**/target/**',
+    ],
   },
   {
     files: ['**/*.ts'],
@@ -78,7 +87,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['packages/core/src/tensors.ts', 'packages/core/src/accelerators/**/*.ts'],
+    files: ['packages/core/src/tensors.ts', 'packages/core/src/accelerators/**/*.ts', 'packages/native/src/backend.ts'],
     rules: {
       'no-restricted-imports': ['error', { patterns: [NOBODY_IMPORTS_THE_COMMAND] }],
       'no-restricted-syntax': [

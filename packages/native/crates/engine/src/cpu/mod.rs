@@ -1,0 +1,24 @@
+//! The CPU: one file for each family of kernels.
+
+mod gemm;
+
+use crate::device::Device;
+use crate::memory::Pool;
+use crate::{simd, threads};
+
+/// This machine's CPU, with the vector instructions of [`simd::level`] and the calling thread's pool of threads.
+#[derive(Clone, Default)]
+pub struct CpuDevice {
+    pool: Pool,
+}
+
+impl Device for CpuDevice {
+    fn describe(&self) -> String {
+        let threads = threads::thread_count();
+        format!("{}, {threads} thread{}", simd::level().name(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}

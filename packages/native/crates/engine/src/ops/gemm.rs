@@ -1,0 +1,72 @@
+//! Products of matrices.
+
+use crate::error::Result;
+use crate::storage::{View, ViewMut};
+
+/// A matrix that is read: element (i, j) lies at `i * row_stride + j * column_stride`.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    /// The elements: floats of any storage.
+    pub data: View<'a>,
+    /// Elements from one row to the next.
+    pub row_stride: usize,
+    /// Elements from one column to the next.
+    pub column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Of `columns` columns, row after row.
+    pub fn row_major(data: View<'a>, columns: usize) -> Self {
+        Self { data, row_stride: columns, column_stride: 1 }
+    }
+
+    /// The transpose, without a copy.
+    pub fn transposed(self) -> Self {
+        Self { data: self.data, row_stride: self.column_stride, column_stride: self.row_stride }
+    }
+}
+
+/// A matrix that is written, row after row without gaps.
+pub struct MatrixMut<'a> {
+    /// The elements: floats of any storage.
+    pub data: ViewMut<'a>,
+}
+
+/// Sizes of a product: `[m, k]` times `[k, n]` gives `[m, n]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GemmShape {
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// What is summed over.
+    pub k: usize,
+}
+
+/// What is done with the product before it is stored, while it is still in the cache.
+#[derive(Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// `[n]`, added to each row.
+    pub bias: Option<View<'a>>,
+    /// `[m, n]`, added after the activation.
+    pub residual: Option<View<'a>>,
+    /// Apply BLOOM's tanh-GELU after the bias.
+    pub gelu: bool,
+}
+
+/// Products of matrices.
+pub trait Gemm {
+    /// `c = epilogue(a b)`, or `c += a b` (with no epilogue) if `accumulate`.
+    ///
+    /// # Errors
+    /// If operands are too short for the shape, are not floats, or there is an epilogue while accumulating.
+    fn gemm(
+        &self,
+        shape: GemmShape,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        c: MatrixMut<'_>,
+        accumulate: bool,
+        epilogue: Epilogue<'_>,
+    ) -> Result<()>;
+}

@@ -1,0 +1,143 @@
+//! Which vector instructions kernels use: the widest that the CPU has, or what `TENSORLOOM_SIMD` says.
+//!
+//! A kernel is written once, in plain Rust, as a struct with `#[inline(always)] fn run`. [`dispatch`] compiles it once for each
+//! [`Simd`] level, with that level's instructions enabled, so that the compiler vectorizes its loops for it.
+
+use std::sync::OnceLock;
+
+/// Levels of vector instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Simd {
+    /// What every CPU of the target has (SSE2 on x86-64).
+    Portable,
+    /// AVX2 with FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL.
+    Avx512,
+    /// AVX-512 with dot products of bfloat16.
+    Avx512Bf16,
+    /// arm64's vectors, which every arm64 CPU has.
+    Neon,
+}
+
+impl Simd {
+    /// The name that `TENSORLOOM_SIMD` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
+            Self::Neon => "neon",
+        }
+    }
+
+    /// All levels that this CPU can run, the lowest first.
+    pub fn available() -> Vec<Self> {
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") && has!("f16c") && has!("bmi2") {
+                levels.push(Self::Avx2);
+                if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx512cd") {
+                    levels.push(Self::Avx512);
+                    if has!("avx512bf16") {
+                        levels.push(Self::Avx512Bf16);
+                    }
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        levels.push(Self::Neon);
+        levels
+    }
+}
+
+/// The name of the variable that overrides the choice.
+pub const OVERRIDE_VARIABLE: &str = "TENSORLOOM_SIMD";
+
+static LEVEL: OnceLock<std::result::Result<Simd, String>> = OnceLock::new();
+
+/// The level in use, or what is wrong with the override.
+///
+/// # Errors
+/// If the variable names a level that does not exist or that this CPU does not have.
+pub fn chosen() -> std::result::Result<Simd, String> {
+    LEVEL.get_or_init(|| choose(std::env::var(OVERRIDE_VARIABLE).ok().as_deref())).clone()
+}
+
+fn choose(wish: Option<&str>) -> std::result::Result<Simd, String> {
+    let available = Simd::available();
+    let widest = *available.last().unwrap_or(&Simd::Portable);
+    match wish {
+        None | Some("") => Ok(widest),
+        Some(name) => available.iter().copied().find(|level| level.name() == name).ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|level| level.name()).collect();
+            format!("{OVERRIDE_VARIABLE} is '{name}'; this CPU can run: {}.", names.join(", "))
+        }),
+    }
+}
+
+/// The level in use; the widest where the override is wrong (which [`chosen`] reports at start).
+#[inline]
+pub fn level() -> Simd {
+    chosen().unwrap_or_else(|_| *Simd::available().last().unwrap_or(&Simd::Portable))
+}
+
+/// Work that is compiled once for each level.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+    /// Must be `#[inline(always)]`, and so must be what it calls, to be compiled for each level.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs a kernel with the level in use.
+#[inline]
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    dispatch_at(level(), kernel)
+}
+
+/// Runs a kernel at a level, which [`Simd::available`] lists.
+#[inline]
+pub fn dispatch_at<K: Kernel>(level: Simd, kernel: K) -> K::Output {
+    match level {
+        // SAFETY: the level is only chosen where the CPU has its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx512 | Simd::Avx512Bf16 => unsafe { run_avx512(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx2 => unsafe { run_avx2(kernel) },
+        _ => kernel.run(),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi2")]
+unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512cd")]
+unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_widest_level_is_chosen_unless_the_variable_says_otherwise() {
+        assert_eq!(choose(None).as_ref(), Ok(Simd::available().last().expect("never empty")));
+        assert_eq!(choose(Some("portable")), Ok(Simd::Portable));
+    }
+
+    #[test]
+    fn a_level_that_is_not_there_is_refused_with_those_that_are() {
+        let error = choose(Some("sse9")).expect_err("no such level");
+        assert!(error.contains("'sse9'") && error.contains("portable"), "{error}");
+    }
+}

@@ -1,0 +1,31 @@
+/** Builds the Rust addon with cargo and puts it where src/addon.ts looks for it. Without cargo it says so and succeeds: the other accelerators need none. */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const library = {
+  linux: 'libtensorloom_node.so',
+  darwin: 'libtensorloom_node.dylib',
+  win32: 'tensorloom_node.dll',
+}[process.platform];
+
+if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
+  console.log(
+    "cargo is not here, so the accelerator 'native' is not built; the others work. To have it, install Rust (https://rustup.rs) and run `npx nx run native:addon`.",
+  );
+  process.exit(0);
+}
+const { status } = spawnSync('cargo', ['build', '--release', '--locked', '-p', 'tensorloom-node'], {
+  cwd: root,
+  stdio: 'inherit',
+});
+if (status !== 0) process.exit(status ?? 1);
+const folder = path.join(root, 'addon');
+mkdirSync(folder, { recursive: true });
+const file = path.join(folder, `tensorloom.${process.platform}-${process.arch}.node`);
+// Renamed, since a process may have the old one loaded.
+copyFileSync(path.join(root, 'target', 'release', library), `${file}.partial`);
+renameSync(`${file}.partial`, file);
+console.log(`built ${path.relative(process.cwd(), file)}`);

@@ -1,0 +1,67 @@
+/** Loads the Rust addon, and says what it can do: the types of its functions by family of kernels. */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** How elements are stored, by the engine's code. The first three stand for float32 values. */
+export const storageCodes = { float32: 0, float16: 1, bfloat16: 2, int32: 3, bool: 4 } as const;
+
+/** What memory is for, by the engine's code. */
+export const memoryKinds = { tensor: 0, parameter: 1, gradient: 2, optimizerState: 3, scratch: 4 } as const;
+
+/** A tensor in the engine's memory. A plain number, which must be freed. */
+export type Handle = number;
+
+/** Elements in JavaScript: float32 (also of halves), int32, or a byte for each boolean. */
+export type Elements = Float32Array | Int32Array | Uint8Array;
+
+export interface KindUsage {
+  readonly currentBytes: number;
+  readonly peakBytes: number;
+}
+
+/** What the engine's tensors of this JavaScript thread take. `byKind` has the order of `memoryKinds`. */
+export interface MemoryUsage {
+  readonly total: KindUsage;
+  readonly byKind: readonly KindUsage[];
+  readonly buffers: number;
+  readonly cachedBytes: number;
+}
+
+/** Making, reading and freeing tensors (crates/addon/src/memory.rs). */
+export interface MemoryFunctions {
+  start(threads: number): void;
+  describe(): string;
+  zeros(length: number, storage: number, kind: number): Handle;
+  uploadFloats(values: Float32Array, storage: number): Handle;
+  uploadIntegers(values: Int32Array): Handle;
+  uploadBooleans(values: Uint8Array): Handle;
+  read(handle: Handle): Elements;
+  view(handle: Handle): Elements;
+  storageOf(handle: Handle): number;
+  free(handle: Handle): void;
+  setKind(handle: Handle, kind: number): void;
+  memoryUsage(): MemoryUsage;
+  resetPeaks(): void;
+}
+
+/** Products of matrices (crates/addon/src/gemm.rs). */
+export interface GemmFunctions {
+  linear(x: Handle, weight: Handle, bias: Handle | null, m: number, n: number, k: number): Handle;
+}
+
+/** All functions of the addon. */
+export type Addon = MemoryFunctions & GemmFunctions;
+
+/** Where scripts/build-addon.mjs puts it. */
+export const addonFile = fileURLToPath(
+  new URL(`../addon/tensorloom.${process.platform}-${process.arch}.node`, import.meta.url),
+);
+let loaded: Addon | undefined;
+
+/**
+ * The addon.
+ * @throws Error if it was not built for this platform or cannot be loaded
+ */
+export function addon(): Addon {
+  return (loaded ??= createRequire(import.meta.url)(addonFile) as Addon);
+}

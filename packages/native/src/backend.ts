@@ -1,0 +1,107 @@
+/** The tfjs backend `native`: tensors in the engine's memory; kernels of ours where there are, else tfjs's CPU kernels over views of that memory. */
+import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
+import { tf, type FloatStorage } from '@tensorloom/core';
+import { addon, storageCodes, type Handle } from './addon.ts';
+import { kernels } from './kernels/index.ts';
+import { TensorData } from './tensor-data.ts';
+
+/** The name under which tfjs knows the backend. */
+export const backendName = 'native';
+
+type DataId = object;
+
+/** Kernels of tfjs's CPU backend take it for their own: it answers to the same names. */
+export class NativeBackend extends MathBackendCPU {
+  /** How kernels store new float tensors, as the addon's code. */
+  activationStorage: number = storageCodes.float32;
+
+  /** What is known of a tensor's data. */
+  dataOf(dataId: DataId): TensorData {
+    return this.data.get(dataId) as unknown as TensorData;
+  }
+
+  /** The engine's handle of a tensor. */
+  handle({ dataId }: tf.TensorInfo): Handle {
+    return this.dataOf(dataId).handle;
+  }
+
+  /** A new tensor of what a kernel of the engine returned. */
+  fromHandle(handle: Handle, shape: readonly number[], dtype: tf.DataType = 'float32'): tf.TensorInfo {
+    return { dataId: this.#add(TensorData.inEngine(dtype, handle)), shape: [...shape], dtype };
+  }
+
+  /** Another tensor on the same data. */
+  share(tensor: tf.TensorInfo, shape: readonly number[] = tensor.shape): tf.TensorInfo {
+    this.incRef(tensor.dataId);
+    return { dataId: tensor.dataId, shape: [...shape], dtype: tensor.dtype };
+  }
+
+  override write(values: tf.backend_util.BackendValues, _shape: number[], dtype: tf.DataType): DataId {
+    return this.#add(TensorData.inJavaScript(dtype, values));
+  }
+
+  override move(
+    dataId: DataId,
+    values: tf.backend_util.BackendValues,
+    _shape: number[],
+    dtype: tf.DataType,
+    refCount: number,
+  ): void {
+    const data = TensorData.inJavaScript(dtype, values);
+    data.refCount = refCount;
+    this.data.set(dataId, data);
+  }
+
+  override readSync(dataId: DataId): tf.backend_util.BackendValues {
+    const data = this.dataOf(dataId);
+    if (data.complexTensorInfos === undefined)
+      return tf.util.convertBackendValuesAndArrayBuffer(data.read(), data.dtype);
+    const { real, imag } = data.complexTensorInfos;
+    return tf.backend_util.mergeRealAndImagArrays(
+      this.readSync(real.dataId) as Float32Array,
+      this.readSync(imag.dataId) as Float32Array,
+    );
+  }
+
+  override disposeData(dataId: DataId, force = false): boolean {
+    const data = this.data.has(dataId) ? this.dataOf(dataId) : null;
+    const disposed = super.disposeData(dataId, force);
+    if (disposed) data?.free();
+    return disposed;
+  }
+
+  override memory(): { unreliable: boolean; reasons: string[] } {
+    return { unreliable: false, reasons: [] };
+  }
+
+  #add(data: TensorData): DataId {
+    const dataId = {};
+    this.data.set(dataId, data);
+    return dataId;
+  }
+}
+
+/** Registers the backend and its kernels with tfjs (once). */
+export function registerNativeBackend(): void {
+  if (tf.findBackendFactory(backendName) !== null) return;
+  tf.registerBackend(backendName, () => new NativeBackend());
+  const ours = new Set(kernels.map(({ kernelName }) => kernelName));
+  for (const kernel of kernels) tf.registerKernel({ ...kernel, backendName });
+  for (const kernel of tf.getKernelsForBackend('cpu'))
+    if (!ours.has(kernel.kernelName)) tf.registerKernel({ ...kernel, backendName });
+}
+
+/** The active backend, which must be this one. */
+export function nativeBackend(): NativeBackend {
+  return tf.backend() as unknown as NativeBackend;
+}
+
+/** From here on kernels store new float tensors so. */
+export function setActivationStorage(storage: FloatStorage | null): void {
+  nativeBackend().activationStorage = storageCodes[(storage ?? 'float32') as keyof typeof storageCodes];
+}
+
+/** Starts the engine on this thread. */
+export function startEngine(threads: number): void {
+  addon().start(threads);
+}

@@ -1,0 +1,2 @@
+/** @tensorloom/native: the accelerator `native`. Importing it registers it. */
+export { NativeAccelerator } from './accelerator.ts';

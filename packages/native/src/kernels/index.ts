@@ -1,0 +1,5 @@
+/** All kernels of this backend, by family. Those that are not here are tfjs's CPU kernels. */
+import type { NativeKernel } from './kernel.ts';
+import { linearKernels } from './linear.ts';
+
+export const kernels: readonly NativeKernel[] = [...linearKernels];
