@@ -1,0 +1,8 @@
+//! The engine as a Node.js addon. JavaScript holds tensors as handles (small numbers); values cross only when they are read.
+//!
+//! Each family of kernels has a file here that turns handles into views and calls the device. Functions allocate their results and return
+//! new handles, which JavaScript must `free`.
+
+mod gemm;
+mod memory;
+mod tensors;
