@@ -1,6 +1,7 @@
 /** Element-wise reductions of arrays in host memory: what every transport adds up with. */
 import { TensorloomError, type CollectiveArray, type ElementType, type ReduceOp } from '@tensorloom/core/distributed';
 import { encodeBFloat16, encodeFloat16, halves } from './halves.ts';
+import { readBufferIn } from './simd/reduce-in-place.ts';
 import { simdReduce, simdReduceBytes, type SimdArray } from './simd/simd-reduce.ts';
 
 /** Folds `source` into `target`, element by element. `mean` folds as `sum`; `scaleToMean` divides at the end. */
@@ -20,6 +21,11 @@ export function reduceInto(target: CollectiveArray, source: CollectiveArray, op:
 export function reduceBytesInto(target: CollectiveArray, source: Uint8Array, op: ReduceOp, type: ElementType): boolean {
   if (type === 'float16' || type === 'bfloat16' || type === 'uint8') return false;
   return simdReduceBytes(target as SimdArray, source, op, type);
+}
+
+/** What to read into before `reduceBytesInto`, so that nothing has to be copied; null if anything does as well. */
+export function readBufferFor(target: CollectiveArray, type: ElementType): Uint8Array | null {
+  return type === 'float16' || type === 'bfloat16' || type === 'uint8' ? null : readBufferIn(target.buffer);
 }
 
 /** Divides a sum over `worldSize` ranks. */

@@ -28,23 +28,29 @@ function kernel(name, instruction) {
 const kernels = Object.entries(instructions).flatMap(([type, { lanes, ...ops }]) =>
   Object.entries(ops).map(([op, instruction]) => kernel(`${type}_${op}`, `${lanes}.${instruction}`)),
 );
-/** The module's source. */
-export const source = `;; Made by make-kernels.mjs.
+/** The module's source. @param {boolean} isShared whether its memory is one that threads share, of at most 4 GiB */
+const sourceOf = (isShared) => `;; Made by make-kernels.mjs.
 (module
-  (import "env" "memory" (memory 1))${kernels.join('')})
+  (import "env" "memory" (memory 1${isShared ? ' 65536 shared' : ''}))${kernels.join('')})
 `;
 
-/** The module, assembled. */
-export async function assemble() {
+/** The module, assembled. @param {boolean} isShared */
+export async function assemble(isShared) {
   const wabt = await wabtInit();
-  return Buffer.from(wabt.parseWat('kernels.wat', source, { simd: true }).toBinary({}).buffer);
+  const features = { simd: true, threads: isShared };
+  return Buffer.from(wabt.parseWat('kernels.wat', sourceOf(isShared), features).toBinary({}).buffer);
 }
 
 if (import.meta.url === `file://${process.argv[1]}`) {
-  const base64 = (await assemble()).toString('base64');
-  const lines = base64.match(/.{1,110}/g).map((line) => `  '${line}',`);
+  const constant = async (name, isShared) => {
+    const base64 = (await assemble(isShared)).toString('base64');
+    const lines = base64.match(/.{1,110}/g).map((line) => `  '${line}',`);
+    return `export const ${name} = [\n${lines.join('\n')}\n].join('');\n`;
+  };
   writeFileSync(
     new URL('kernels.ts', import.meta.url),
-    `/** The reduction loops as WebAssembly with SIMD. Made by make-kernels.mjs, which has their source. */\nexport const kernelsBase64 = [\n${lines.join('\n')}\n].join('');\n`,
+    `/** The reduction loops as WebAssembly with SIMD. Made by make-kernels.mjs, which has their source. */
+${await constant('kernelsBase64', false)}/** The same, in memory that threads share. */
+${await constant('sharedKernelsBase64', true)}`,
   );
 }

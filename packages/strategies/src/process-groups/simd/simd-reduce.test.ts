@@ -1,6 +1,6 @@
 import type { ElementType, ReduceOp } from '@tensorloom/core';
 import { describe, expect, it } from 'vitest';
-import { kernelsBase64 } from './kernels.ts';
+import { kernelsBase64, sharedKernelsBase64 } from './kernels.ts';
 // @ts-expect-error -- a script without types
 import { assemble } from './make-kernels.mjs';
 import { kernelReadBuffer, simdReduce, simdReduceBytes, type SimdArray } from './simd-reduce.ts';
@@ -66,6 +66,7 @@ it('leaves short arrays and types without a kernel to the scalar loop', () => {
 });
 
 it('the kernels in kernels.ts are those that make-kernels.mjs makes', async () => {
-  const made = await (assemble as () => Promise<Buffer>)();
-  expect(kernelsBase64).toBe(made.toString('base64'));
+  const make = assemble as (isShared: boolean) => Promise<Buffer>;
+  expect(kernelsBase64).toBe((await make(false)).toString('base64'));
+  expect(sharedKernelsBase64).toBe((await make(true)).toString('base64'));
 });

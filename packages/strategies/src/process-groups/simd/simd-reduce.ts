@@ -1,34 +1,25 @@
 /**
- * Reductions by WebAssembly's SIMD. Its loops only reach a memory of their own, so operands pass through a block that stays in
- * the first-level caches: three copies there cost less than a scalar loop saves.
+ * Reductions by WebAssembly's SIMD of arrays anywhere. Its loops only reach a memory of their own, so operands pass through a block that
+ * stays in the first-level caches: three copies there cost less than a scalar loop saves.
  */
 import type { ElementType, ReduceOp } from '@tensorloom/core';
+import { kernelName, pageBytes, readBufferBytes, WebAssembly, type Kernel, type Kernels } from './kernel-memory.ts';
 import { kernelsBase64 } from './kernels.ts';
+import { reduceInPlace } from './reduce-in-place.ts';
 
-type Kernel = (target: number, source: number, bytes: number) => void;
 /** Arrays that the kernels know. */
 export type SimdArray = Float32Array | Float64Array | Int32Array;
 
 /** Bytes of each operand's block. */
 const blockBytes = 16 * 1024;
-/** What is read from the network into the kernels' memory need not be copied there; small enough to stay in the second-level cache. */
-const readBufferBytes = 256 * 1024;
-const pageBytes = 64 * 1024;
 /** Of the other operand's block, in the same page as the target's. */
 const sourceAddress = pageBytes / 2;
 /** Below this the copies are not worth it. */
 const leastBytes = 2048;
 
-/** What is used of WebAssembly: Node's types do not declare it. */
-interface WebAssemblyApi {
-  readonly Memory: new (descriptor: { readonly initial: number }) => { readonly buffer: ArrayBuffer };
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object, imports: object) => { readonly exports: Readonly<Record<string, Kernel>> };
-}
-
 interface Loaded {
   readonly memory: ArrayBuffer;
-  readonly kernels: Readonly<Record<string, Kernel>>;
+  readonly kernels: Kernels;
 }
 
 /** Null where there is no WebAssembly with SIMD. */
@@ -41,7 +32,7 @@ let loaded: Loaded | null | undefined;
 export function simdReduce(target: SimdArray, source: SimdArray, op: ReduceOp, type: ElementType): boolean {
   if (target.byteLength < leastBytes) return false;
   loaded = loaded === undefined ? load() : loaded;
-  const kernel = loaded?.kernels[`${type}_${op === 'mean' ? 'sum' : op}`];
+  const kernel = loaded?.kernels[kernelName(op, type)];
   if (loaded === null || kernel === undefined) return false;
   const at = sourceAddress + (source.byteOffset & 7);
   const sourceBlock = blockAt(loaded.memory, source, at);
@@ -53,11 +44,12 @@ export function simdReduce(target: SimdArray, source: SimdArray, op: ReduceOp, t
 }
 
 /**
- * As `simdReduce`, of bytes in `kernelReadBuffer`, which begin anywhere and are as many as `target` has.
+ * As `simdReduce`, of bytes in `kernelReadBuffer` or in that of the target's memory; they begin anywhere and are as many as `target` has.
  * @returns whether it did: not for bytes elsewhere
  */
 export function simdReduceBytes(target: SimdArray, source: Uint8Array, op: ReduceOp, type: ElementType): boolean {
-  const kernel = loaded?.kernels[`${type}_${op === 'mean' ? 'sum' : op}`];
+  if (reduceInPlace(target, source, op, type)) return true;
+  const kernel = loaded?.kernels[kernelName(op, type)];
   if (!loaded || kernel === undefined || source.buffer !== loaded.memory || target.byteLength < leastBytes)
     return false;
   const { BYTES_PER_ELEMENT: width } = target;
@@ -104,12 +96,11 @@ function blockAt(memory: ArrayBuffer, array: SimdArray, address: number): Float3
 
 function load(): Loaded | null {
   try {
-    const { Memory, Module, Instance } = (globalThis as unknown as { readonly WebAssembly: WebAssemblyApi })
-      .WebAssembly;
+    const { Memory, Module, Instance } = WebAssembly;
     // A page of blocks, the read buffer, and a page that the last 64 bytes of a reduction may reach into.
     const memory = new Memory({ initial: 2 + readBufferBytes / pageBytes });
     const { exports } = new Instance(new Module(Buffer.from(kernelsBase64, 'base64')), { env: { memory } });
-    return { memory: memory.buffer, kernels: exports };
+    return { memory: memory.buffer as ArrayBuffer, kernels: exports };
   } catch {
     return null;
   }

@@ -2,6 +2,7 @@
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { TensorloomError } from '@tensorloom/core/distributed';
 import { describeCall, type CollectiveCall } from '../collective-call.ts';
+import { adoptMemory } from '../simd/reduce-in-place.ts';
 import type { Transport } from '../transport.ts';
 import { setLookAround } from '../while-blocked.ts';
 import { makeTransport } from './media.ts';
@@ -41,7 +42,10 @@ function post(message: FromThread): void {
 function take(message: ToThread): void {
   switch (message.type) {
     case 'buffer':
-      buffers.set(message.id, message.memory);
+      buffers.set(
+        message.id,
+        message.memory instanceof SharedArrayBuffer ? message.memory : adoptMemory(message.memory),
+      );
       return;
     case 'forget':
       buffers.delete(message.id);

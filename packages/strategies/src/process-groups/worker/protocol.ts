@@ -8,6 +8,7 @@ import {
   type ErrorCode,
 } from '@tensorloom/core/distributed';
 import type { CollectiveCall } from '../collective-call.ts';
+import type { KernelMemory } from '../simd/kernel-memory.ts';
 import type { TransportRequest } from '../transport.ts';
 
 /** Names of the modules in `media.ts`. */
@@ -46,7 +47,7 @@ export type PostedCall = Omit<CollectiveCall, 'input' | 'output'> & {
 };
 
 export type ToThread =
-  | { readonly type: 'buffer'; readonly id: number; readonly memory: SharedArrayBuffer }
+  | { readonly type: 'buffer'; readonly id: number; readonly memory: SharedArrayBuffer | KernelMemory }
   | { readonly type: 'forget'; readonly id: number }
   | { readonly type: 'call'; readonly group: string; readonly call: PostedCall }
   | { readonly type: 'split'; readonly group: string; readonly ranks: readonly number[]; readonly id: string }

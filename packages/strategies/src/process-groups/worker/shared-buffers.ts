@@ -1,9 +1,12 @@
-/** Numbers for the shared memory that calls lie in: each is sent to the communication thread once, and forgotten with its last use here. */
+/** The shared memory that calls lie in: each piece is sent to the communication thread once, with a number, and forgotten with its last use here. */
 import type { CollectiveArray } from '@tensorloom/core/distributed';
+import { allocateKernelMemory, type KernelMemory } from '../simd/kernel-memory.ts';
 import type { SharedPiece, ToThread } from './protocol.ts';
 
 export class SharedBuffers {
   readonly #ids = new WeakMap<SharedArrayBuffer, number>();
+  /** Of buffers that were made here. The thread reads into their reserve, so no other may get them as such. */
+  readonly #memories = new WeakMap<SharedArrayBuffer, KernelMemory>();
   readonly #tell: (message: ToThread) => void;
   readonly #gone: FinalizationRegistry<number>;
   #next = 1;
@@ -15,6 +18,14 @@ export class SharedBuffers {
     });
   }
 
+  /** At least so many bytes of zeros; what is beyond is not the caller's. Large ones can be reduced into without a copy. */
+  allocate(bytes: number): SharedArrayBuffer {
+    const memory = allocateKernelMemory(bytes);
+    if (memory === null) return new SharedArrayBuffer(bytes);
+    this.#memories.set(memory.buffer, memory);
+    return memory.buffer;
+  }
+
   pieceOf(data: CollectiveArray): SharedPiece {
     const memory = data.buffer as SharedArrayBuffer;
     let id = this.#ids.get(memory);
@@ -22,7 +33,7 @@ export class SharedBuffers {
       id = this.#next++;
       this.#ids.set(memory, id);
       this.#gone.register(memory, id);
-      this.#tell({ type: 'buffer', id, memory });
+      this.#tell({ type: 'buffer', id, memory: this.#memories.get(memory) ?? memory });
     }
     return { buffer: id, byteOffset: data.byteOffset, length: data.length };
   }

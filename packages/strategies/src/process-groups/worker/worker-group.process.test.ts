@@ -97,4 +97,11 @@ describe('StagingPool', () => {
     pool.give(large);
     expect(pool.take(100_000)).not.toBe(large);
   });
+
+  it('gives again what was allocated with more than asked for', () => {
+    const pool = new StagingPool(undefined, (bytes) => new SharedArrayBuffer(bytes + 300));
+    const memory = pool.take(1024);
+    pool.give(memory);
+    expect(pool.take(1000)).toBe(memory);
+  });
 });

@@ -1,5 +1,14 @@
 /** A process group whose bytes are moved by a thread of its own, so that communication goes on beside computation. */
-import { failedWork, TensorloomError, viewOf, type CollectiveArray, type Work } from '@tensorloom/core/distributed';
+import {
+  bytesPerElement,
+  failedWork,
+  TensorloomError,
+  viewOf,
+  type ArrayOf,
+  type CollectiveArray,
+  type ElementType,
+  type Work,
+} from '@tensorloom/core/distributed';
 import type { CollectiveCall } from '../collective-call.ts';
 import { CollectiveGroup } from '../collective-group.ts';
 import { checkMembers } from '../members.ts';
@@ -62,9 +71,14 @@ export class WorkerProcessGroup extends CollectiveGroup {
     const buffers = new SharedBuffers((message) => {
       client.tell(message);
     });
-    const engine = { client, staging: new StagingPool(), buffers, closeTimeoutMs: request.rankTimeoutMs };
+    const staging = new StagingPool(undefined, (bytes) => buffers.allocate(bytes));
+    const engine = { client, staging, buffers, closeTimeoutMs: request.rankTimeoutMs };
     const globalRanks = Array.from({ length: request.worldSize }, (_, rank) => rank);
     return new WorkerProcessGroup(engine, { id: '', rank: request.rank, globalRanks });
+  }
+
+  override allocate<E extends ElementType>(type: E, length: number): ArrayOf[E] {
+    return viewOf(type, this.#engine.buffers.allocate(length * bytesPerElement(type)), 0, length);
   }
 
   protected submit(call: CollectiveCall): Work {

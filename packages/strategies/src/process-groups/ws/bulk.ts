@@ -8,6 +8,8 @@ export interface BulkSink {
   accept(bytes: Uint8Array): void;
   /** Memory that the next `bytes` bytes may be read into in place of `accept`; null where they have to be worked on. */
   room(bytes: number): Uint8Array | null;
+  /** Where bytes for `accept` are best read to, among others; null if anywhere does. */
+  readonly readBuffer: Uint8Array | null;
   /** So many bytes have been read into `room`. */
   filled(bytes: number): void;
   /** The frame is whole. */
@@ -15,7 +17,13 @@ export interface BulkSink {
 }
 
 /** For data that nobody wants any more. */
-export const NOWHERE: BulkSink = { accept: () => {}, room: () => null, filled: () => {}, end: () => {} };
+export const NOWHERE: BulkSink = {
+  accept: () => {},
+  room: () => null,
+  readBuffer: null,
+  filled: () => {},
+  end: () => {},
+};
 
 /** Whether a frame's data go to their place piece by piece. */
 export function isBulk({ kind, textBytes, dataBytes }: FrameHeader): boolean {
@@ -24,19 +32,39 @@ export function isBulk({ kind, textBytes, dataBytes }: FrameHeader): boolean {
   );
 }
 
-/** What passes on data only while somebody wants them. */
-export function whileWanted(sink: BulkSink, isWanted: () => boolean): BulkSink {
-  return {
-    accept: (bytes) => (isWanted() ? sink.accept(bytes) : undefined),
-    room: (bytes) => (isWanted() ? sink.room(bytes) : null),
-    filled: (bytes) => (isWanted() ? sink.filled(bytes) : undefined),
-    end: () => (isWanted() ? sink.end() : undefined),
-  };
+/** Passes on data only while somebody wants them. A class, as all that is made for each frame: closures cost more. */
+export class WantedSink implements BulkSink {
+  readonly readBuffer: Uint8Array | null;
+  readonly #sink: BulkSink;
+  readonly #isWanted: () => boolean;
+
+  constructor(sink: BulkSink, isWanted: () => boolean) {
+    this.#sink = sink;
+    this.#isWanted = isWanted;
+    this.readBuffer = sink.readBuffer;
+  }
+
+  accept(bytes: Uint8Array): void {
+    if (this.#isWanted()) this.#sink.accept(bytes);
+  }
+
+  room(bytes: number): Uint8Array | null {
+    return this.#isWanted() ? this.#sink.room(bytes) : null;
+  }
+
+  filled(bytes: number): void {
+    if (this.#isWanted()) this.#sink.filled(bytes);
+  }
+
+  end(): void {
+    if (this.#isWanted()) this.#sink.end();
+  }
 }
 
 /** One such frame. After a cut it comes again from its beginning, and goes on where it was. */
 export class BulkFrame implements BulkSink {
   readonly header: FrameHeader;
+  readonly readBuffer: Uint8Array | null;
   readonly #sink: BulkSink;
   readonly #onEnd: () => void;
   #doneBytes = 0;
@@ -47,6 +75,7 @@ export class BulkFrame implements BulkSink {
   constructor(header: FrameHeader, sink: BulkSink, onEnd: () => void) {
     this.header = header;
     this.#sink = sink;
+    this.readBuffer = sink.readBuffer;
     this.#onEnd = onEnd;
   }
 

@@ -5,14 +5,14 @@
  * uses its id instead, on loopback only (anyone on this host who knows the id can join), unless `insecure: true` opens it. Without `tls`, data
  * are neither secret nor guarded against change on the wire.
  */
-import type { Transport, TransportFactory } from '../transport.ts';
+import type { TransportRequest } from '../transport.ts';
 import { Meeting } from './meeting.ts';
 import { Mesh } from './mesh.ts';
 import { parseWsOptions } from './options.ts';
 import { WsTransport } from './ws-transport.ts';
 
 /** @throws TensorloomError `TIMEOUT` naming ranks that did not come, `IO` for a port in use, `BAD_OPTION` */
-export const createWsTransport: TransportFactory = async (request): Promise<Transport> => {
+export async function createWsTransport(request: TransportRequest): Promise<WsTransport> {
   const options = parseWsOptions(request.options);
   const heartbeatMs = options.heartbeatMs ?? Math.max(20, Math.min(1000, request.rankTimeoutMs / 10));
   const mesh = new Mesh(request, heartbeatMs, options.chunkBytes);
@@ -27,4 +27,4 @@ export const createWsTransport: TransportFactory = async (request): Promise<Tran
     throw error;
   }
   return transport;
-};
+}

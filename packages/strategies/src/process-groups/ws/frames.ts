@@ -46,6 +46,23 @@ export interface FrameHeader {
   readonly total: number;
 }
 
+/** A frame to send; the link adds the numbers. */
+export type OutgoingFrame = Pick<FrameHeader, 'kind' | 'group' | 'call' | 'step' | 'offset' | 'total'> & {
+  readonly text: string;
+  readonly data: Uint8Array | null;
+};
+
+/** Written out, field by field: one is made for every frame, and spreads cost more. */
+export function headerOf(
+  { kind, group, call, step, offset, total }: OutgoingFrame,
+  sequence: number,
+  acknowledged: number,
+  textBytes: number,
+  dataBytes: number,
+): FrameHeader {
+  return { kind, isLast: false, textBytes, group, step, dataBytes, sequence, acknowledged, call, offset, total };
+}
+
 export function writeHeader(header: FrameHeader): Buffer {
   const bytes = Buffer.allocUnsafe(HEADER_BYTES);
   bytes.writeUInt16LE(MAGIC, 0);
@@ -62,6 +79,12 @@ export function writeHeader(header: FrameHeader): Buffer {
   bytes.writeDoubleLE(header.offset, 48);
   bytes.writeDoubleLE(header.total, 56);
   return bytes;
+}
+
+/** @param taken messages of `send` consumed so far */
+export function acknowledgement(isLast: boolean, acknowledged: number, taken: number): FrameHeader {
+  const numbers = { textBytes: 0, group: 0, step: 0, dataBytes: 0, sequence: 0, acknowledged, call: 0, offset: 0 };
+  return { kind: FrameKind.acknowledgement, isLast, ...numbers, total: taken };
 }
 
 /**

@@ -2,6 +2,8 @@
 import { connect, createServer, Socket, type AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { allocateKernelMemory } from '../simd/kernel-memory.ts';
+import { adoptMemory } from '../simd/reduce-in-place.ts';
 import { Arrivals } from './arrivals.ts';
 import { NOWHERE } from './bulk.ts';
 import { EAGER_BYTES, FrameKind, HEADER_BYTES, writeHeader } from './frames.ts';
@@ -78,10 +80,14 @@ const reads = fc.tuple(fc.constantFrom(2000, 20_000, 200_000), fc.nat()).map(([m
 });
 const masks = fc.constantFrom(mask, Uint8Array.of(1, 2, 3, 4));
 
+const ofKernels = (bytes: number) => adoptMemory(allocateKernelMemory(Math.max(bytes, 1_000_000))!);
+const shared = (bytes: number) => new SharedArrayBuffer(bytes);
+
 describe.each([
-  ['are put in their place', null],
-  ['are added', 'sum'],
-] as const)('bulk data that %s', (_, reduction) => {
+  ['are put in their place', null, shared],
+  ['are added', 'sum', shared],
+  ['are added in the memory of the kernels', 'sum', ofKernels],
+] as const)('bulk data that %s', (_, reduction, allocate) => {
   const start = reduction === null ? 0 : 1;
 
   it('come as they were sent, among small messages, and over cuts', () => {
@@ -94,7 +100,7 @@ describe.each([
         fc.nat(),
         (chunks, next, masked, cut) => {
           const data = numbers(chunks.reduce((sum, length) => sum + length, 0));
-          const target = new Float32Array(new SharedArrayBuffer(data.byteLength + 4), 4).fill(start);
+          const target = new Float32Array(allocate(data.byteLength + 4), 4, data.length).fill(start);
           const receiver = new Receiver(new Slot(target, reduction, 'float32'));
           const frames: Buffer[] = [];
           let from = 0;
@@ -120,12 +126,12 @@ describe.each([
       ),
       { numRuns: 100 },
     );
-    // Only what is not worked on is read straight to its place.
-    expect(directReads > 0).toBe(reduction === null);
+    // What is not worked on is read straight to its place, and what kernels add, into their memory.
+    expect(directReads > 0).toBe(reduction === null || allocate === ofKernels);
   });
 
   it('that come again as others are refused', () => {
-    const target = new Float32Array(new SharedArrayBuffer(80_000));
+    const target = new Float32Array(allocate(80_000), 0, 20_000);
     const receiver = new Receiver(new Slot(target, reduction, 'float32'));
     const data = new Uint8Array(40_000);
     receiver.receive(frame(1, 0, 80_000, data).subarray(0, 30_000), () => 1000);
@@ -139,7 +145,7 @@ describe.each([
       [0, 90_000],
       [40, 80_000],
     ] as const) {
-      const target = new Float32Array(new SharedArrayBuffer(80_000)).fill(7);
+      const target = new Float32Array(allocate(80_000), 0, 20_000).fill(7);
       const receiver = new Receiver(new Slot(target, reduction, 'float32'));
       receiver.receive(frame(1, offset, total, new Uint8Array(40_000)), () => 1000);
       expect(receiver.fault).toMatchObject({ code: 'BAD_DATA' });

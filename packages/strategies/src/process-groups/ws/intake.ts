@@ -10,7 +10,7 @@ import type { MessageReader } from './message-reader.ts';
 
 /** After bulk data that were read straight into their place, so many reads look for more before they read ahead again. */
 const PATIENCE = 16;
-/** One for all connections: what is read is dealt with before anything else is. */
+/** One for all connections, as those of single memories are: what is read is dealt with before anything else is. */
 const readBuffer = kernelReadBuffer();
 
 export class Intake {
@@ -47,9 +47,10 @@ export class Intake {
       this.#patience = PATIENCE;
       return this.#room;
     }
-    if (this.#patience === 0) return readBuffer;
+    const buffer = reader.readBuffer ?? readBuffer;
+    if (this.#patience === 0) return buffer;
     this.#patience--;
-    return readBuffer.subarray(0, Math.min(reader.headBytes, readBuffer.length));
+    return buffer.subarray(0, Math.min(reader.headBytes, buffer.length));
   }
 
   /** @returns whether to go on reading */

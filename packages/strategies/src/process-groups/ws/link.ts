@@ -8,19 +8,22 @@ import { Conditions } from './conditions.ts';
 import { Arrivals } from './arrivals.ts';
 import type { BulkSink } from './bulk.ts';
 import { readWith, sendMessage, type Connection } from './connection.ts';
-import { EAGER_BYTES, FrameKind, readFrame, writeHeader, type FrameHeader } from './frames.ts';
+import {
+  acknowledgement,
+  EAGER_BYTES,
+  FrameKind,
+  headerOf,
+  readFrame,
+  writeHeader,
+  type FrameHeader,
+  type OutgoingFrame,
+} from './frames.ts';
 import { MessageReader } from './message-reader.ts';
 
 /** So much may wait in the socket (by reference) before senders pause, so that word of a failure does not queue behind all of a large call. */
 const HIGH_WATER_BYTES = 32 * 1024 * 1024;
 /** Messages of `send` that may be under way before the other side takes one. */
 export const MAX_EAGER_MESSAGES = 256;
-
-/** A frame to send; the link adds the numbers. */
-export type OutgoingFrame = Pick<FrameHeader, 'kind' | 'group' | 'call' | 'step' | 'offset' | 'total'> & {
-  readonly text: string;
-  readonly data: Uint8Array | null;
-};
 
 interface KeptFrame {
   readonly sequence: number;
@@ -131,15 +134,13 @@ export class Link {
     const dataBytes = data?.length ?? 0;
     const textBytes = text === '' ? 0 : Buffer.byteLength(text);
     const isCopied = dataBytes <= EAGER_BYTES;
-    const numbers = { sequence: ++this.#sequence, acknowledged: this.received };
-    const header = writeHeader({ ...frame, ...numbers, isLast: false, textBytes, dataBytes });
+    const header = writeHeader(headerOf(frame, ++this.#sequence, this.received, textBytes, dataBytes));
     const copied = isCopied && data !== null ? [data] : [];
     const head = textBytes + copied.length === 0 ? header : Buffer.concat([header, Buffer.from(text), ...copied]);
-    const kept = { sequence: this.#sequence, head, data: isCopied ? null : data };
-    this.#kept.push(kept);
+    this.#kept.push({ sequence: this.#sequence, head, data: isCopied ? null : data });
     if (!isCopied) this.#lastByReference = this.#sequence;
     this.#sentSinceTick = true;
-    if (this.#connection !== null) sendMessage(this.#connection, kept.head, kept.data);
+    if (this.#connection !== null) sendMessage(this.#connection, head, isCopied ? null : data);
   }
 
   /** Resolves when bulk data may be sent. */
@@ -233,10 +234,7 @@ export class Link {
     this.#arrivals.acknowledged();
     this.#sentSinceTick = true;
     if (this.#connection === null) return;
-    const rest = { textBytes: 0, group: 0, step: 0, dataBytes: 0, sequence: 0, call: 0, offset: 0 };
-    const { received: acknowledged, eagerTaken: total } = this;
-    const header = { ...rest, kind: FrameKind.acknowledgement, isLast: asksForOne, acknowledged, total };
-    sendMessage(this.#connection, writeHeader(header), null);
+    sendMessage(this.#connection, writeHeader(acknowledgement(asksForOne, this.received, this.eagerTaken)), null);
   }
 
   #fault(what: string): void {

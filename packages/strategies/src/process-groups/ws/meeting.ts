@@ -6,7 +6,7 @@ import { Contacts } from './contacts.ts';
 import type { Mesh } from './mesh.ts';
 import { authenticationKey, type WsOptions } from './options.ts';
 
-/** Longer than the main rank waits, so that its word on who is missing comes first. */
+/** At least so long for the connections between the others, once all have come. */
 const PATIENCE_MS = 2000;
 
 export class Meeting {
@@ -49,12 +49,13 @@ export class Meeting {
     addresses.set(0, { host: main, port: mainPort });
     if (!(await contacts.dialUntil(this.#mesh.link(0), deadline)))
       throw this.#fail(this.#mainNotCome(contacts.lastProblem));
-    await this.#until(() => addresses.size === worldSize, deadline + PATIENCE_MS);
+    // Only the main rank knows who is missing, and when its time is over: it may have begun later. If it falls silent, it is lost.
+    await this.#until(() => addresses.size === worldSize, performance.now() + 2 * rankTimeoutMs + PATIENCE_MS);
     if (addresses.size < worldSize) throw this.#fail(this.#notCome(this.#missing(worldSize)));
     // The main rank's own idea of its address may hold inside its host only.
     addresses.set(0, { host: main, port: mainPort });
     const lower = [...this.#mesh.links.values()].filter(({ peer }) => peer > 0 && peer < rank);
-    const until = Math.max(deadline, performance.now() + PATIENCE_MS);
+    const until = performance.now() + Math.max(rankTimeoutMs, PATIENCE_MS);
     await Promise.all(lower.map((link) => contacts.dialUntil(link, until)));
     await this.#until(() => this.#missing(worldSize).length === 0, until);
     const missing = this.#missing(worldSize);

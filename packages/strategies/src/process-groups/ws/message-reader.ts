@@ -51,6 +51,11 @@ export class MessageReader implements WebSocketEvents {
     return this.#sink === null || bytes === 0 ? null : this.#sink.room(bytes);
   }
 
+  /** Where to read to if there is no `room`; null if anywhere does. */
+  get readBuffer(): Uint8Array | null {
+    return this.#sink === null || this.#isStopped ? null : this.#sink.readBuffer;
+  }
+
   /** So many bytes were read into `room`. */
   filled(bytes: number): void {
     this.#guard(() => {

@@ -1,6 +1,6 @@
 /** Hands the frames of one group to what waits for them, and notes that something moves. */
 import { TensorloomError } from '@tensorloom/core/distributed';
-import { NOWHERE, whileWanted, type BulkSink } from './bulk.ts';
+import { NOWHERE, WantedSink, type BulkSink } from './bulk.ts';
 import { FrameKind, type FrameHeader } from './frames.ts';
 import type { Inbox } from './inbox.ts';
 import type { PointToPoint } from './point-to-point.ts';
@@ -11,6 +11,7 @@ export class Receivers {
   readonly #inbox: Inbox;
   readonly #pointToPoint: PointToPoint;
   readonly #hasFailed: () => boolean;
+  readonly #isWantedStill = () => this.#isWanted();
 
   constructor(globalRanks: readonly number[], inbox: Inbox, pointToPoint: PointToPoint, hasFailed: () => boolean) {
     this.#globalRanks = globalRanks;
@@ -27,7 +28,7 @@ export class Receivers {
   onBulk(global: number, header: FrameHeader): BulkSink {
     const peer = this.#memberOf(global);
     if (!this.#isWanted()) return NOWHERE;
-    return whileWanted(this.#receiverOf(header).bulk(peer, header), () => this.#isWanted());
+    return new WantedSink(this.#receiverOf(header).bulk(peer, header), this.#isWantedStill);
   }
 
   #receiverOf({ kind }: FrameHeader): PointToPoint | Inbox {

@@ -8,7 +8,7 @@ import {
   type ElementType,
   type ReduceOp,
 } from '@tensorloom/core/distributed';
-import { reduceBytesInto, reduceInto } from '../reduce.ts';
+import { readBufferFor, reduceBytesInto, reduceInto } from '../reduce.ts';
 import type { BulkSink } from './bulk.ts';
 import type { FrameHeader } from './frames.ts';
 
@@ -24,6 +24,8 @@ export class Slot {
   doneBytes = 0;
   readonly #target: Uint8Array;
   readonly #reduction: { readonly type: ElementType; readonly op: ReduceOp; readonly array: CollectiveArray } | null;
+  /** Where what is added is best read to. */
+  readonly readBuffer: Uint8Array | null;
   /** The beginning of an element whose end has not arrived. */
   readonly #partial = new Uint8Array(8);
   #partialBytes = 0;
@@ -33,6 +35,7 @@ export class Slot {
     this.#target = bytesOf(target);
     this.totalBytes = target.byteLength;
     this.#reduction = reduction === null ? null : { type, op: reduction, array: target };
+    this.readBuffer = reduction === null ? null : readBufferFor(target, type);
   }
 
   get isComplete(): boolean {
@@ -66,13 +69,17 @@ export class Slot {
    */
   sinkFor(header: FrameHeader, end: () => void): BulkSink {
     this.check(header);
-    return {
-      accept: (bytes) => this.accept(bytes),
-      room: (bytes) =>
-        this.#reduction === null ? this.#target.subarray(this.doneBytes, this.doneBytes + bytes) : null,
-      filled: (bytes) => void (this.doneBytes += bytes),
-      end,
-    };
+    return new SlotSink(this, end);
+  }
+
+  /** Memory for the next bytes; null where they are worked on. */
+  room(bytes: number): Uint8Array | null {
+    return this.#reduction === null ? this.#target.subarray(this.doneBytes, this.doneBytes + bytes) : null;
+  }
+
+  /** So many bytes have been read into `room`. */
+  placed(bytes: number): void {
+    this.doneBytes += bytes;
   }
 
   #copy(bytes: Uint8Array): void {
@@ -140,6 +147,35 @@ export class Slot {
       source = viewOf(type, scratch, 0, count);
     }
     reduceInto(target, source, op, type);
+  }
+}
+
+/** One frame on its way to a slot. */
+class SlotSink implements BulkSink {
+  readonly readBuffer: Uint8Array | null;
+  readonly #slot: Slot;
+  readonly #end: () => void;
+
+  constructor(slot: Slot, end: () => void) {
+    this.#slot = slot;
+    this.#end = end;
+    this.readBuffer = slot.readBuffer;
+  }
+
+  accept(bytes: Uint8Array): void {
+    this.#slot.accept(bytes);
+  }
+
+  room(bytes: number): Uint8Array | null {
+    return this.#slot.room(bytes);
+  }
+
+  filled(bytes: number): void {
+    this.#slot.placed(bytes);
+  }
+
+  end(): void {
+    this.#end();
   }
 }
 

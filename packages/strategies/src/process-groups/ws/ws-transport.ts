@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { TensorloomError, type CollectiveArray, type ReduceOp } from '@tensorloom/core/distributed';
 import { describeCall, type CollectiveCall } from '../collective-call.ts';
 import type { Transport } from '../transport.ts';
-import { AbsentRanks, waitedTooLong } from './absent-ranks.ts';
 import type { BulkSink } from './bulk.ts';
 import { runCollective } from './collectives.ts';
 import { failureCode, type ControlMessage } from './control.ts';
@@ -11,6 +10,7 @@ import { ANNOUNCEMENT, FrameKind, type FrameHeader } from './frames.ts';
 import { Inbox } from './inbox.ts';
 import type { Link } from './link.ts';
 import { lost, type Mesh, type MeshMember } from './mesh.ts';
+import { Patience } from './patience.ts';
 import { PointToPoint } from './point-to-point.ts';
 import { Receivers } from './receivers.ts';
 import type { Slot } from './slot.ts';
@@ -22,19 +22,21 @@ export class WsTransport implements Transport, MeshMember {
   readonly hash: number;
   readonly globalRanks: readonly number[];
   readonly chunkBytes: number;
+  readonly id: string;
+  readonly patience: Patience;
+  /** Under way. */
+  call: CollectiveCall | null = null;
   error: TensorloomError | null = null;
-  readonly #id: string;
+  /** Called when the group has failed: for others that its ranks form. */
+  onFailed: (error: TensorloomError) => void = () => {};
   readonly #mesh: Mesh;
   readonly #parent: WsTransport | null;
   readonly #onClose: () => void;
   readonly #pointToPoint: PointToPoint;
   readonly #inbox: Inbox;
   readonly #receivers: Receivers;
-  readonly #absent: AbsentRanks;
   readonly #children: WsTransport[] = [];
-  #call: CollectiveCall | null = null;
   #reject: (error: TensorloomError) => void = () => {};
-  #isAsking = false;
 
   /** @param onClose after the whole mesh is closed; of the world's transport only */
   constructor(
@@ -45,7 +47,7 @@ export class WsTransport implements Transport, MeshMember {
     onClose: () => void = () => {},
   ) {
     this.#mesh = mesh;
-    this.#id = id;
+    this.id = id;
     this.#parent = parent;
     this.#onClose = onClose;
     this.globalRanks = globalRanks;
@@ -56,17 +58,18 @@ export class WsTransport implements Transport, MeshMember {
     this.#pointToPoint = new PointToPoint(this);
     this.#inbox = new Inbox(this.rank, globalRanks, (error) => this.fail(error));
     this.#receivers = new Receivers(globalRanks, this.#inbox, this.#pointToPoint, () => this.error !== null);
-    this.#absent = new AbsentRanks(this.hash, (peer, message) => this.#tell(peer, message));
+    const { collectiveTimeoutMs } = mesh.request;
+    this.patience = new Patience(this, this.#inbox, collectiveTimeoutMs, (peer, message) => this.#tell(peer, message));
     mesh.register(this);
   }
 
   get doing(): string {
-    return this.#call === null ? '' : describeCall(this.#call);
+    return this.call === null ? '' : describeCall(this.call);
   }
 
   async execute(call: CollectiveCall): Promise<void> {
     this.#throwFailure();
-    this.#call = call;
+    this.call = call;
     this.#receivers.lastProgressMs = performance.now();
     const failed = new Promise<never>((_, reject) => (this.#reject = reject));
     failed.catch(() => {});
@@ -78,10 +81,16 @@ export class WsTransport implements Transport, MeshMember {
       this.fail(error as TensorloomError);
       throw error;
     } finally {
-      this.#call = null;
+      this.call = null;
       this.#reject = () => {};
     }
     this.#throwFailure();
+  }
+
+  /** Counts a call that others carry out for this group, so that its `patience` knows who has come to it. All ranks do. */
+  countCall(): void {
+    this.#throwFailure();
+    this.#inbox.call++;
   }
 
   #throwFailure(): void {
@@ -98,7 +107,7 @@ export class WsTransport implements Transport, MeshMember {
     this.#inbox.end();
   }
 
-  async split(ranks: readonly number[], id: string): Promise<Transport | null> {
+  async split(ranks: readonly number[], id: string): Promise<WsTransport | null> {
     const name = `split of ranks ${ranks.join(', ')} as ${id}`;
     const members = ranks.map((rank) => this.globalRanks[rank]!);
     // Before the barrier: whoever has passed it may send to the new group.
@@ -137,6 +146,7 @@ export class WsTransport implements Transport, MeshMember {
     this.error = error;
     this.#reject(error);
     for (const child of this.#children) child.onFailure(error);
+    this.onFailed(error);
   }
 
   // What the algorithms are made of; peers are ranks in the group.
@@ -164,7 +174,7 @@ export class WsTransport implements Transport, MeshMember {
 
   /** Where a transfer goes. */
   expect(peer: number, step: number, target: CollectiveArray, reduction: ReduceOp | null = null): Slot {
-    return this.#inbox.expect(peer, step, target, this.#call!.elementType, reduction);
+    return this.#inbox.expect(peer, step, target, this.call!.elementType, reduction);
   }
 
   /** Sends small data, copied, with the announcement. */
@@ -206,8 +216,10 @@ export class WsTransport implements Transport, MeshMember {
     this.link(peer).send({ kind: FrameKind.collective, group: this.hash, call, step, offset, total, text, data });
   }
 
-  #tell(peer: number, message: ControlMessage): void {
-    if (!this.link(peer).hasLeft) this.#mesh.tell(this.globalRanks[peer]!, message);
+  #tell(peer: number, message: ControlMessage): boolean {
+    const { hasLeft } = this.link(peer);
+    if (!hasLeft) this.#mesh.tell(this.globalRanks[peer]!, message);
+    return !hasLeft;
   }
 
   onFrame(global: number, header: FrameHeader, text: string, pieces: readonly Uint8Array[]): void {
@@ -220,30 +232,16 @@ export class WsTransport implements Transport, MeshMember {
 
   onControl(global: number, message: ControlMessage): void {
     const peer = this.globalRanks.indexOf(global);
-    if (peer >= 0) this.#absent.onControl(peer, message, this.#inbox.call);
+    if (peer >= 0) this.patience.onControl(peer, message);
   }
 
   onLeft(global: number): void {
     const peer = this.globalRanks.indexOf(global);
-    if (peer < 0 || this.#call === null) return;
+    if (peer < 0 || this.call === null) return;
     if (this.#inbox.waitsFor(peer) || this.#pointToPoint.waitsFor(peer)) this.fail(this.left(peer));
   }
 
   onTick(now: number): void {
-    const { collectiveTimeoutMs } = this.#mesh.request;
-    if (this.#call === null || this.#isAsking || now - this.#receivers.lastProgressMs < collectiveTimeoutMs) return;
-    void this.#failForAbsent(this.#call, collectiveTimeoutMs / 1000);
-  }
-
-  /** Nothing has moved for too long. */
-  async #failForAbsent(call: CollectiveCall, seconds: number): Promise<void> {
-    this.#isAsking = true;
-    const isPointToPoint = call.kind === 'send' || call.kind === 'receive';
-    const absent = isPointToPoint ? [call.peer] : await this.#absent.ask([...this.peers()], this.#inbox.call);
-    this.#isAsking = false;
-    if (this.#call !== call) return;
-    const names = absent.map((peer) => this.globalRanks[peer]!);
-    const where = `${describeCall(call)} (process group ${this.#id})`;
-    this.fail(waitedTooLong(this.globalRanks[this.rank]!, seconds, where, names, isPointToPoint));
+    if (this.call !== null) this.patience.look(now, this.call, this.#receivers);
   }
 }
