@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { launchRanks } from '@tensorloom/strategies';
+import '@tensorloom/native';
 import { accelerators, detectClusterEnvironment, selectPrecision, strategies } from '@tensorloom/core';
 import { flagName } from '../config/schema.ts';
 import { UsageError } from '../errors.ts';

@@ -1,5 +1,6 @@
 /** All that `tensorloom doctor` finds out, and whether it is enough to train. */
 import { precisions, strategies } from '@tensorloom/core';
+import '@tensorloom/native';
 import '@tensorloom/strategies';
 import { examineAccelerators, type AcceleratorFinding } from './accelerators.ts';
 import { examineMachine, type Machine } from './machine.ts';

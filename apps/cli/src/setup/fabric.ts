@@ -1,4 +1,5 @@
 /** A Fabric made from the options of a run, and launched. */
+import '@tensorloom/native';
 import '@tensorloom/strategies';
 import { accelerators, Fabric, TensorloomError, type Logger } from '@tensorloom/core';
 import type { RunConfig } from '../config/schema.ts';

@@ -23,6 +23,7 @@ import {
 import type { CaseBatch } from './case-batches.ts';
 import type { OptimizerRun } from './case-schema.ts';
 import type { Algorithm } from './model-case.ts';
+import '@tensorloom/native';
 import '@tensorloom/strategies';
 
 /** Where the cases run. */
