@@ -1,11 +1,19 @@
-/** What CI's closing line counts, shown by running the script on made-up reports. */
+/** What CI's closing lines count and name, shown by running the script on made-up reports. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 
-const names = ['core', 'data', 'models', 'strategies', 'cli', 'tools'];
+const root = path.dirname(import.meta.dirname);
+/** Whatever has tests. */
+const names = ['packages', 'apps']
+  .flatMap((parent) => readdirSync(path.join(root, parent)).map((name) => path.join(parent, name)))
+  .concat('tools')
+  .filter((each) => existsSync(path.join(root, each, 'vitest.config.ts')))
+  .map((each) => path.basename(each));
+/** Tests of all but one. */
+const others = 10 * (names.length - 1);
 let folder: string;
 
 interface Report {
@@ -14,31 +22,58 @@ interface Report {
   readonly numFailedTests: number;
   readonly numPendingTests: number;
   readonly numTodoTests: number;
-  readonly testResults: readonly { status: string; assertionResults: readonly { status: string }[] }[];
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly ancestorTitles: readonly string[];
+      readonly title: string;
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
 }
 
 /** A report of one file with these numbers of tests; a broken one failed before its first test. */
 function report({ passed = 0, failed = 0, skipped = 0, broken = false }): Report {
-  const assertionResults = Array.from({ length: failed }, () => ({ status: 'failed' }));
+  const assertionResults = Array.from({ length: failed }, (_, index) => ({
+    status: 'failed',
+    ancestorTitles: ['sums', 'of numbers'],
+    title: `are right: ${index}`,
+    failureMessages: [`\u001b[31mAssertionError: expected ${index} to be -1\u001b[39m\n    at somewhere`],
+  }));
   return {
     numTotalTests: passed + failed + skipped,
     numPassedTests: passed,
     numFailedTests: failed,
     numPendingTests: skipped,
     numTodoTests: 0,
-    testResults: [{ status: broken || failed > 0 ? 'failed' : 'passed', assertionResults }],
+    testResults: [
+      {
+        name: path.join(root, 'packages/some/src/sums.test.ts'),
+        status: broken || failed > 0 ? 'failed' : 'passed',
+        message: broken ? '\nError: no such module\nand more' : '',
+        assertionResults,
+      },
+    ],
   };
 }
 
 /** Every package passes 10 tests, but for those named. */
-function sum(others: Record<string, Report | null> = {}): { lastLine: string | undefined; exitCode: number | null } {
+function run(given: Record<string, Report | null> = {}): { lines: string[]; exitCode: number | null } {
   for (const name of names) {
-    const content = name in others ? others[name] : report({ passed: 10 });
+    const content = name in given ? given[name] : report({ passed: 10 });
     if (content !== null) writeFileSync(path.join(folder, `${name}.json`), JSON.stringify(content));
   }
   const script = path.join(import.meta.dirname, 'sum-test-reports.mjs');
   const result = spawnSync(process.execPath, [script, folder], { encoding: 'utf8' });
-  return { lastLine: result.stdout.trimEnd().split('\n').at(-1), exitCode: result.status };
+  return { lines: result.stdout.trimEnd().split('\n'), exitCode: result.status };
+}
+
+function sum(given: Record<string, Report | null> = {}): { lastLine: string | undefined; exitCode: number | null } {
+  const { lines, exitCode } = run(given);
+  return { lastLine: lines.at(-1), exitCode };
 }
 
 beforeEach(() => {
@@ -47,23 +82,43 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 it('adds up all packages', () => {
-  expect(sum()).toEqual({ lastLine: '60 passed, 0 failed', exitCode: 0 });
+  expect(sum()).toEqual({ lastLine: `${others + 10} passed, 0 failed`, exitCode: 0 });
 });
 
 it('fails when a test failed, and does not count skipped tests as passed', () => {
   const core = report({ passed: 7, failed: 2, skipped: 3 });
-  expect(sum({ core })).toEqual({ lastLine: '57 passed, 2 failed', exitCode: 1 });
+  expect(sum({ core })).toEqual({ lastLine: `${others + 7} passed, 2 failed`, exitCode: 1 });
 });
 
 it('counts a file that broke before its first test as a failure', () => {
-  expect(sum({ cli: report({ passed: 4, broken: true }) })).toEqual({ lastLine: '54 passed, 1 failed', exitCode: 1 });
+  expect(sum({ cli: report({ passed: 4, broken: true }) })).toEqual({
+    lastLine: `${others + 4} passed, 1 failed`,
+    exitCode: 1,
+  });
 });
 
 it('counts a package that left no report as a failure', () => {
-  expect(sum({ data: null })).toEqual({ lastLine: '50 passed, 1 failed', exitCode: 1 });
+  expect(sum({ data: null })).toEqual({ lastLine: `${others} passed, 1 failed`, exitCode: 1 });
 });
 
 it('counts a package in which no test ran as a failure', () => {
   const models = { ...report({}), testResults: [] };
-  expect(sum({ models })).toEqual({ lastLine: '50 passed, 1 failed', exitCode: 1 });
+  expect(sum({ models })).toEqual({ lastLine: `${others} passed, 1 failed`, exitCode: 1 });
+});
+
+it('names each failed test, with the first line of its message, just before the last line', () => {
+  const { lines } = run({ core: report({ passed: 7, failed: 2 }), cli: report({ passed: 4, broken: true }) });
+  expect(lines.slice(-7)).toEqual([
+    'FAILED packages/some/src/sums.test.ts > sums > of numbers > are right: 0',
+    '  AssertionError: expected 0 to be -1',
+    'FAILED packages/some/src/sums.test.ts > sums > of numbers > are right: 1',
+    '  AssertionError: expected 1 to be -1',
+    'FAILED packages/some/src/sums.test.ts',
+    '  Error: no such module',
+    `${others + 1} passed, 3 failed`,
+  ]);
+});
+
+it('names nothing when all passed', () => {
+  expect(run().lines.filter((line) => line.includes('FAILED'))).toEqual([]);
 });
