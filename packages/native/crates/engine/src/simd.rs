@@ -113,6 +113,40 @@ pub fn dispatch_at<K: Kernel>(level: Simd, kernel: K) -> K::Output {
     }
 }
 
+/// Work that multiplies and adds in one instruction where the level has one, and in two where it has not: there `f32::mul_add` would
+/// call a function. See [`crate::cpu::math::fma`].
+pub trait FmaKernel {
+    /// What it returns.
+    type Output;
+    /// As [`Kernel::run`]. `FMA` tells whether there is such an instruction.
+    fn run<const FMA: bool>(self) -> Self::Output;
+}
+
+struct WithFma<K>(K);
+
+impl<K: FmaKernel> Kernel for WithFma<K> {
+    type Output = K::Output;
+    #[inline(always)]
+    fn run(self) -> K::Output {
+        self.0.run::<true>()
+    }
+}
+
+/// As [`dispatch`], for an [`FmaKernel`].
+#[inline]
+pub fn dispatch_fma<K: FmaKernel>(kernel: K) -> K::Output {
+    dispatch_fma_at(level(), kernel)
+}
+
+/// As [`dispatch_at`], for an [`FmaKernel`].
+#[inline]
+pub fn dispatch_fma_at<K: FmaKernel>(level: Simd, kernel: K) -> K::Output {
+    match level {
+        Simd::Portable => kernel.run::<false>(),
+        _ => dispatch_at(level, WithFma(kernel)),
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,bmi2")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {

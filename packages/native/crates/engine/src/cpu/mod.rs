@@ -1,6 +1,7 @@
 //! The CPU: one file for each family of kernels.
 
 mod gemm;
+pub mod math;
 
 use crate::device::Device;
 use crate::memory::Pool;
