@@ -19,7 +19,7 @@ describe('a fused operation on a backend that has kernels of its name', () => {
       backendName: 'cpu',
       kernelFunc: ({ inputs, attrs }) => {
         calls.push({ name: 'LayerNorm', inputs: Object.keys(inputs), attributes: attrs });
-        return [fill(inputs['x'], 2), fill(inputs['x'], 3), tf.fill([2, 1], 4)];
+        return [fill(inputs['x'], 2), tf.fill([2], 3), tf.fill([2], 4)];
       },
     });
     tf.registerKernel({
@@ -27,8 +27,8 @@ describe('a fused operation on a backend that has kernels of its name', () => {
       backendName: 'cpu',
       kernelFunc: ({ inputs, attrs }) => {
         calls.push({ name: 'LayerNormGrad', inputs: Object.keys(inputs), attributes: attrs });
-        const normalized = (inputs['normalized'] as Tensor).dataSync()[0] as number;
-        return [fill(inputs['normalized'], 10 * normalized), fill(inputs['weight'], 6), fill(inputs['weight'], 7)];
+        const mean = (inputs['mean'] as Tensor).dataSync()[0] as number;
+        return [fill(inputs['x'], 10 * mean), fill(inputs['weight'], 6), fill(inputs['weight'], 7)];
       },
     });
   });
@@ -37,7 +37,7 @@ describe('a fused operation on a backend that has kernels of its name', () => {
     tf.unregisterKernel('LayerNormGrad', 'cpu');
   });
 
-  it('runs them in place of the composite, forward and backward', () => {
+  it('runs them in place of the composite, forward and backward, with what the kernels hold', () => {
     const [x, weight, bias] = [
       new Parameter(tf.ones([2, 3])),
       new Parameter(tf.ones([3])),
@@ -56,7 +56,7 @@ describe('a fused operation on a backend that has kernels of its name', () => {
       { name: 'LayerNorm', inputs: ['x', 'weight', 'bias'], attributes: { epsilon: 0.25 } },
       {
         name: 'LayerNormGrad',
-        inputs: ['outputGradient', 'weight', 'normalized', 'inverseDeviation'],
+        inputs: ['outputGradient', 'x', 'weight', 'mean', 'inverseDeviation'],
         attributes: { epsilon: 0.25 },
       },
     ]);

@@ -6,6 +6,12 @@ import { tf, type Tensor } from '../tensors.ts';
 /** Operations take a parameter wherever a weight is meant. */
 export type TensorOrParameter = Tensor | Parameter;
 
+/** What forward keeps for backward: inputs, and residuals by name. */
+interface Held<Input extends string> {
+  readonly saves: readonly Input[];
+  readonly residuals: readonly string[];
+}
+
 type Tensors<Names extends string> = Readonly<Record<Names, Tensor>>;
 
 /**
@@ -15,6 +21,7 @@ type Tensors<Names extends string> = Readonly<Record<Names, Tensor>>;
  * A backend takes it over by registering two tfjs kernels: `NAME`, with the inputs and attributes, which returns
  * `[output, ...residuals in the order of `residuals`]`, and `NAMEGrad`, with the inputs `outputGradient`, those in `saves`
  * and the residuals, which returns the gradients in the order of `differentiates` (leaving out those of absent inputs).
+ * Where `kernel` is given, its `saves` and `residuals` are meant.
  */
 export interface FusedOpDefinition<Input extends string, Residual extends string, Attributes extends object> {
   /** Name of the kernel that replaces the composite, in CamelCase. */
@@ -23,6 +30,8 @@ export interface FusedOpDefinition<Input extends string, Residual extends string
   readonly saves: readonly Input[];
   /** Names of what forward returns for backward. */
   readonly residuals: readonly Residual[];
+  /** What kernels hold for backward, where that is not what the composite holds: they can compute more again at no cost. */
+  readonly kernel?: Held<Input>;
   /** Inputs that have a gradient. */
   readonly differentiates: readonly Input[];
   /** Runs in a tidy of its own. */
@@ -44,30 +53,31 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
 ): (inputs: Readonly<Partial<Record<Input, TensorOrParameter>>>, attributes: Attributes) => Tensor {
   return (given, attributes) => {
     const inputs = tensorsOf(given);
-    const neededInputs = definition.saves.filter((name) => inputs[name] !== undefined);
+    const fused = hasKernel(definition.name);
+    const { saves, residuals }: Held<Input> = (fused ? definition.kernel : undefined) ?? definition;
+    const neededInputs = saves.filter((name) => inputs[name] !== undefined);
     // A saved tensor would keep a sharded parameter's whole value alive until backward.
     const savedInputs = neededInputs.filter((name) => given[name] instanceof tf.Tensor);
     const reread = neededInputs.filter((name) => !(given[name] instanceof tf.Tensor));
-    const fused = hasKernel(definition.name);
     return recordOp({
       inputs,
       forward(save) {
-        const results = fused
-          ? runForwardKernel(definition, inputs, attributes)
+        const results: Readonly<Record<string, Tensor>> = fused
+          ? runForwardKernel(definition.name, residuals, inputs, attributes)
           : definition.forward(inputs as Tensors<Input>, attributes);
         save([
           ...savedInputs.map((name) => inputs[name] as Tensor),
-          ...definition.residuals.map((name) => results[name] as Tensor),
+          ...residuals.map((name) => results[name] as Tensor),
         ]);
-        return results.output;
+        return results['output'] as Tensor;
       },
       backward(outputGradient, savedTensors) {
-        const names = [...savedInputs, ...definition.residuals];
+        const names = [...savedInputs, ...residuals];
         const held = new Map<string, Tensor | undefined>(names.map((name, i) => [name, savedTensors[i]]));
         for (const name of reread) held.set(name, tensorOf(given[name] as TensorOrParameter));
         // Kernels are promised this order.
         const saved = Object.fromEntries(
-          [...neededInputs, ...definition.residuals].map((name) => [name, held.get(name)]),
+          [...neededInputs, ...residuals].map((name) => [name, held.get(name)]),
         ) as Tensors<Input | Residual>;
         const differentiated = definition.differentiates.filter((name) => inputs[name] !== undefined);
         return fused
@@ -95,15 +105,14 @@ export function tensorOf(value: TensorOrParameter): Tensor {
   return value instanceof tf.Tensor ? value : value.value;
 }
 
-function runForwardKernel<Input extends string, Residual extends string, Attributes extends object>(
-  { name, residuals }: FusedOpDefinition<Input, Residual, Attributes>,
+function runForwardKernel(
+  name: string,
+  residuals: readonly string[],
   inputs: Record<string, Tensor>,
-  attributes: Attributes,
-): { readonly output: Tensor } & Tensors<Residual> {
+  attributes: object,
+): Record<string, Tensor> {
   const results = runKernel(name, inputs, attributes);
-  return Object.fromEntries(['output', ...residuals].map((key, i) => [key, results[i]])) as {
-    output: Tensor;
-  } & Tensors<Residual>;
+  return Object.fromEntries(['output', ...residuals].map((key, i) => [key, results[i] as Tensor]));
 }
 
 function runGradientKernel(

@@ -7,6 +7,8 @@ const apply = fusedOp<'x' | 'weight' | 'bias', 'normalized' | 'inverseDeviation'
   name: 'LayerNorm',
   saves: ['weight'],
   residuals: ['normalized', 'inverseDeviation'],
+  // A tensor as large as x has to be held in any case; x itself costs no pass over memory, and a block that is recomputed holds it anyway.
+  kernel: { saves: ['x', 'weight'], residuals: ['mean', 'inverseDeviation'] },
   differentiates: ['x', 'weight', 'bias'],
   forward({ x, weight, bias }, { epsilon }) {
     const centered = tf.sub(x, tf.mean(x, -1, true));
