@@ -14,11 +14,18 @@ export interface TapeNode {
   ) => Readonly<Record<string, (() => Gradient) | undefined>>;
 }
 
-/** What `recordOp` needs: a forward that may save tensors, and a backward that gets them back. */
+/**
+ * What `recordOp` needs: a forward that may save tensors, and a backward that gets them back. `needed` names the inputs whose
+ * gradients will be asked for; all of them where the walk is not ours (`tf.grads`).
+ */
 export interface RecordedOp {
   readonly inputs: Readonly<Record<string, Tensor>>;
   forward(save: (tensors: readonly Tensor[]) => void): Tensor;
-  backward(outputGradient: Tensor, saved: readonly Tensor[]): Readonly<Record<string, () => Gradient>>;
+  backward(
+    outputGradient: Tensor,
+    saved: readonly Tensor[],
+    needed: readonly string[],
+  ): Readonly<Record<string, () => Gradient>>;
 }
 
 interface EngineInternals {
@@ -108,11 +115,29 @@ export function activeScopeId(): number {
   return internals().state.activeScope?.id ?? -1;
 }
 
+/** Inputs whose gradients the walk asks the current node for; the engine hands gradient functions no such list. */
+let neededInputs: readonly string[] | null = null;
+
+/** The gradient functions of a node, of which only those of the inputs `needed` will be called. */
+export function gradientsOf(
+  gradient: NonNullable<TapeNode['gradient']>,
+  outputGradients: readonly (Tensor | null)[],
+  needed: readonly string[],
+): ReturnType<NonNullable<TapeNode['gradient']>> {
+  neededInputs = needed;
+  try {
+    return gradient(outputGradients);
+  } finally {
+    neededInputs = null;
+  }
+}
+
 /** Runs an operation with an analytical gradient. Its inner operations are not recorded; without a tape nothing is saved. */
 export function recordOp(op: RecordedOp): Tensor {
   return internals().runKernelFunc({
     inputs: op.inputs,
     forwardFunc: (_backend, save) => op.forward((tensors) => save([...tensors])),
-    backwardsFunc: (outputGradient, saved) => op.backward(outputGradient, saved),
+    backwardsFunc: (outputGradient, saved) =>
+      op.backward(outputGradient, saved, neededInputs ?? Object.keys(op.inputs)),
   });
 }

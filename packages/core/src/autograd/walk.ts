@@ -4,7 +4,7 @@ import type { Gradient, Parameter } from '../modules/parameter.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { accumulateGradient } from './accumulate.ts';
 import { RowSparse } from './row-sparse.ts';
-import { activeScopeId, freeSaved, type TapeNode } from './tape.ts';
+import { activeScopeId, freeSaved, gradientsOf, type TapeNode } from './tape.ts';
 
 /** A node that leads from a parameter to the loss, with the names of those of its inputs that depend on a parameter. */
 interface Step {
@@ -104,7 +104,7 @@ function differentiate(
       );
     tf.tidy(() => {
       const scope = activeScopeId();
-      const functions = gradient(outputGradients);
+      const functions = gradientsOf(gradient, outputGradients, inputs);
       for (const name of inputs) {
         const compute = functions[name];
         if (compute === undefined)

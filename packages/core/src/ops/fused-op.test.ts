@@ -57,11 +57,37 @@ describe('a fused operation on a backend that has kernels of its name', () => {
       {
         name: 'LayerNormGrad',
         inputs: ['outputGradient', 'x', 'weight', 'mean', 'inverseDeviation'],
-        attributes: { epsilon: 0.25 },
+        attributes: { epsilon: 0.25, gradientsOf: ['x', 'weight', 'bias'] },
       },
     ]);
     tf.dispose([y, loss]);
     for (const p of [x, weight, bias]) p.dispose();
+  });
+
+  it('tells the gradient kernel what is needed, which may return that or all', () => {
+    const x = tf.ones([2, 3]);
+    const [weight, bias] = [new Parameter(tf.ones([3])), new Parameter(tf.ones([3]))];
+    const run = (): number[] => {
+      tf.dispose(backward(() => tf.sum(layerNorm(x, weight, bias, 0.25)) as Scalar, { parameters: [weight, bias] }));
+      const gradients = [weight, bias].map((p) => (p.grad as Tensor | null)?.dataSync()[0] ?? 0);
+      for (const p of [weight, bias]) p.zeroGrad();
+      return gradients;
+    };
+    expect(run()).toEqual([6, 7]);
+    expect(calls[1]?.attributes).toEqual({ epsilon: 0.25, gradientsOf: ['weight', 'bias'] });
+
+    tf.unregisterKernel('LayerNormGrad', 'cpu');
+    tf.registerKernel({
+      kernelName: 'LayerNormGrad',
+      backendName: 'cpu',
+      kernelFunc: ({ inputs, attrs }) =>
+        (attrs?.['gradientsOf'] as unknown as string[]).map((name) => fill(inputs['weight'], name === 'bias' ? 9 : 8)),
+    });
+    expect(run()).toEqual([8, 9]);
+    bias.requiresGrad = false;
+    expect(run()).toEqual([8, 0]);
+    x.dispose();
+    for (const p of [weight, bias]) p.dispose();
   });
 
   it('uses the composite on another backend', async () => {

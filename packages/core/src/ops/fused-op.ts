@@ -20,8 +20,9 @@ type Tensors<Names extends string> = Readonly<Record<Names, Tensor>>;
  *
  * A backend takes it over by registering two tfjs kernels: `NAME`, with the inputs and attributes, which returns
  * `[output, ...residuals in the order of `residuals`]`, and `NAMEGrad`, with the inputs `outputGradient`, those in `saves`
- * and the residuals, which returns the gradients in the order of `differentiates` (leaving out those of absent inputs).
- * Where `kernel` is given, its `saves` and `residuals` are meant.
+ * and the residuals, and with the attributes and `gradientsOf`: the names of the inputs whose gradients are needed, in the
+ * order of `differentiates`. It returns the gradients of these, or (where all cost no more) those of all inputs in
+ * `differentiates` that are not absent. Where `kernel` is given, its `saves` and `residuals` are meant.
  */
 export interface FusedOpDefinition<Input extends string, Residual extends string, Attributes extends object> {
   /** Name of the kernel that replaces the composite, in CamelCase. */
@@ -71,7 +72,7 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
         ]);
         return results['output'] as Tensor;
       },
-      backward(outputGradient, savedTensors) {
+      backward(outputGradient, savedTensors, needed) {
         const names = [...savedInputs, ...residuals];
         const held = new Map<string, Tensor | undefined>(names.map((name, i) => [name, savedTensors[i]]));
         for (const name of reread) held.set(name, tensorOf(given[name] as TensorOrParameter));
@@ -81,7 +82,7 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
         ) as Tensors<Input | Residual>;
         const differentiated = definition.differentiates.filter((name) => inputs[name] !== undefined);
         return fused
-          ? runGradientKernel(definition.name, outputGradient, saved, attributes, differentiated)
+          ? runGradientKernel(definition.name, outputGradient, saved, attributes, differentiated, needed)
           : (definition.backward(outputGradient, saved, attributes) as Record<string, () => Gradient>);
       },
     });
@@ -121,9 +122,12 @@ function runGradientKernel(
   saved: Readonly<Record<string, Tensor>>,
   attributes: object,
   differentiated: readonly string[],
+  needed: readonly string[],
 ): Record<string, () => Tensor> {
-  const gradients = runKernel(`${name}Grad`, { outputGradient, ...saved }, attributes);
-  return Object.fromEntries(differentiated.map((input, i) => [input, () => gradients[i] as Tensor]));
+  const gradientsOf = differentiated.filter((input) => needed.includes(input));
+  const gradients = runKernel(`${name}Grad`, { outputGradient, ...saved }, { ...attributes, gradientsOf });
+  const names = gradients.length === gradientsOf.length ? gradientsOf : differentiated;
+  return Object.fromEntries(names.map((input, i) => [input, () => gradients[i] as Tensor]));
 }
 
 /** Runs a kernel of the active backend by name; its outputs as a list. */

@@ -1,5 +1,6 @@
 /** All kernels of this backend, by family. Those that are not here are tfjs's CPU kernels. */
 import type { NativeKernel } from './kernel.ts';
 import { linearKernels } from './linear.ts';
+import { matMulKernels } from './mat-mul.ts';
 
-export const kernels: readonly NativeKernel[] = [...linearKernels];
+export const kernels: readonly NativeKernel[] = [...linearKernels, ...matMulKernels];

@@ -1,19 +1,19 @@
 //! Products of matrices.
 
-use crate::tensors::{hand_out, js_error, new_tensor, tensor, with_device};
+use crate::tensors::{dtype_of, hand_out, js_error, new_tensor, tensor, tensor_to_write, with_device};
 use napi::Result;
 use napi_derive::napi;
 use tensorloom_engine::DType;
 use tensorloom_engine::memory::Kind;
-use tensorloom_engine::ops::{Epilogue, GemmShape, Matrix, MatrixMut};
+use tensorloom_engine::ops::{Batches, Epilogue, GemmShape, Matrix, MatrixMut};
 
 /// `x [m, k]` times the transpose of `weight [n, k]`, plus `bias [n]`: `[m, n]`.
 #[napi]
-pub fn linear(x: u32, weight: u32, bias: Option<u32>, m: u32, n: u32, k: u32) -> Result<u32> {
+pub fn linear(x: u32, weight: u32, bias: Option<u32>, m: u32, n: u32, k: u32, storage: u8) -> Result<u32> {
     let (x, weight) = (tensor(x)?, tensor(weight)?);
     let bias = bias.map(tensor).transpose()?;
     let (m, n, k) = (m as usize, n as usize, k as usize);
-    let mut output = new_tensor(m * n, DType::F32, Kind::Tensor)?;
+    let mut output = new_tensor(m * n, dtype_of(storage)?, Kind::Tensor)?;
     with_device(|device| {
         device.gemm(
             GemmShape { m, n, k },
@@ -22,6 +22,97 @@ pub fn linear(x: u32, weight: u32, bias: Option<u32>, m: u32, n: u32, k: u32) ->
             MatrixMut { data: output.view_mut() },
             false,
             Epilogue { bias: bias.as_ref().map(|bias| bias.view()), ..Epilogue::default() },
+        )
+    })
+    .map_err(js_error)?;
+    Ok(hand_out(output))
+}
+
+/// The gradient of [`linear`] by `x`: `output_gradient [m, n]` times `weight [n, k]`.
+#[napi]
+pub fn linear_grad_x(output_gradient: u32, weight: u32, m: u32, n: u32, k: u32) -> Result<u32> {
+    let (dy, weight) = (tensor(output_gradient)?, tensor(weight)?);
+    let (m, n, k) = (m as usize, n as usize, k as usize);
+    let mut gradient = new_tensor(m * k, DType::F32, Kind::Tensor)?;
+    with_device(|device| {
+        device.gemm(
+            GemmShape { m, n: k, k: n },
+            Matrix::row_major(dy.view(), n),
+            Matrix::row_major(weight.view(), k),
+            MatrixMut { data: gradient.view_mut() },
+            false,
+            Epilogue::default(),
+        )
+    })
+    .map_err(js_error)?;
+    Ok(hand_out(gradient))
+}
+
+/// The gradient of [`linear`] by `weight`: the transpose of `output_gradient [m, n]` times `x [m, k]`. It is added to `into [n, k]` if that is
+/// given, else new.
+#[napi]
+pub fn linear_grad_weight(output_gradient: u32, x: u32, into: Option<u32>, m: u32, n: u32, k: u32) -> Result<u32> {
+    let (dy, x) = (tensor(output_gradient)?, tensor(x)?);
+    let (m, n, k) = (m as usize, n as usize, k as usize);
+    let mut gradient = match into {
+        Some(into) => tensor_to_write(into, &[&dy, &x])?,
+        None => new_tensor(n * k, DType::F32, Kind::Tensor)?,
+    };
+    with_device(|device| {
+        device.gemm(
+            GemmShape { m: n, n: k, k: m },
+            Matrix::row_major(dy.view(), n).transposed(),
+            Matrix::row_major(x.view(), k),
+            MatrixMut { data: gradient.view_mut() },
+            into.is_some(),
+            Epilogue::default(),
+        )
+    })
+    .map_err(js_error)?;
+    Ok(into.unwrap_or_else(|| hand_out(gradient)))
+}
+
+/// The gradient of [`linear`] by `bias`: the sum over the rows of `output_gradient [m, n]`. It is added to `into [n]` if that is given, else new.
+#[napi]
+pub fn linear_grad_bias(output_gradient: u32, into: Option<u32>, m: u32, n: u32) -> Result<u32> {
+    let dy = tensor(output_gradient)?;
+    let (m, n) = (m as usize, n as usize);
+    let mut gradient = match into {
+        Some(into) => tensor_to_write(into, &[&dy])?,
+        None => new_tensor(n, DType::F32, Kind::Tensor)?,
+    };
+    with_device(|device| device.column_sums(m, n, dy.view(), gradient.view_mut(), into.is_some())).map_err(js_error)?;
+    Ok(into.unwrap_or_else(|| hand_out(gradient)))
+}
+
+/// Products of matrices of two stacks: entry `i` is `a[left[i]] b[right[i]]`, `[m, n]`. Matrices of `a` are `[m, k]`, or `[k, m]` if
+/// `transpose_a`; those of `b` are `[k, n]`, or `[n, k]` if `transpose_b`.
+#[napi]
+pub fn batch_mat_mul(
+    a: u32,
+    b: u32,
+    left: &[i32],
+    right: &[i32],
+    m: u32,
+    n: u32,
+    k: u32,
+    transpose_a: bool,
+    transpose_b: bool,
+    storage: u8,
+) -> Result<u32> {
+    let (a, b) = (tensor(a)?, tensor(b)?);
+    let (m, n, k) = (m as usize, n as usize, k as usize);
+    let mut output = new_tensor(left.len() * m * n, dtype_of(storage)?, Kind::Tensor)?;
+    let matrix = |view, columns: usize, rows: usize, transposed| {
+        if transposed { Matrix::row_major(view, rows).transposed() } else { Matrix::row_major(view, columns) }
+    };
+    with_device(|device| {
+        device.batched_gemm(
+            GemmShape { m, n, k },
+            Batches { left_stride: m * k, right_stride: k * n, left, right },
+            matrix(a.view(), k, m, transpose_a),
+            matrix(b.view(), n, k, transpose_b),
+            MatrixMut { data: output.view_mut() },
         )
     })
     .map_err(js_error)?;

@@ -1,8 +1,9 @@
 //! Products of matrices by the crate `gemm`.
 
-use super::CpuDevice;
+use super::{CpuDevice, column_sums};
 use crate::error::{EngineError, Result};
-use crate::ops::{Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+use crate::ops::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+use crate::storage::{View, ViewMut};
 use crate::threads::thread_count;
 
 impl Gemm for CpuDevice {
@@ -54,6 +55,43 @@ impl Gemm for CpuDevice {
         }
         Ok(())
     }
+
+    fn batched_gemm(
+        &self,
+        shape: GemmShape,
+        batches: Batches<'_>,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        mut c: MatrixMut<'_>,
+    ) -> Result<()> {
+        let GemmShape { m, n, k } = shape;
+        for (i, (&left, &right)) in batches.left.iter().zip(batches.right).enumerate() {
+            let a_part = part("left operand", a, left, batches.left_stride, (m, k))?;
+            let b_part = part("right operand", b, right, batches.right_stride, (k, n))?;
+            check("result", c.data.len(), (i + 1) * m * n)?;
+            let c_part = MatrixMut { data: c.data.part_mut(i * m * n, m * n) };
+            self.gemm(shape, a_part, b_part, c_part, false, Epilogue::default())?;
+        }
+        Ok(())
+    }
+
+    fn column_sums(&self, rows: usize, columns: usize, x: View<'_>, sums: ViewMut<'_>, accumulate: bool) -> Result<()> {
+        column_sums::column_sums(rows, columns, x, sums, accumulate)
+    }
+}
+
+/// Matrix `index` of a stack.
+fn part<'a>(
+    what: &str,
+    stack: Matrix<'a>,
+    index: i32,
+    stride: usize,
+    (rows, columns): (usize, usize),
+) -> Result<Matrix<'a>> {
+    let from = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(stride);
+    let len = needed(rows, columns, stack.row_stride, stack.column_stride);
+    check(what, stack.data.len(), from.saturating_add(len))?;
+    Ok(Matrix { data: stack.data.part(from, len), ..stack })
 }
 
 /// Elements that a matrix of these strides reaches over.

@@ -1,5 +1,6 @@
 //! The CPU: one file for each family of kernels.
 
+mod column_sums;
 mod gemm;
 pub mod math;
 

@@ -54,6 +54,19 @@ pub struct Epilogue<'a> {
     pub gelu: bool,
 }
 
+/// Which matrices of two stacks are multiplied: entry `i` of the result is `a[left[i]] b[right[i]]`.
+#[derive(Clone, Copy)]
+pub struct Batches<'a> {
+    /// Elements from one matrix of `a` to the next.
+    pub left_stride: usize,
+    /// Elements from one matrix of `b` to the next.
+    pub right_stride: usize,
+    /// Index into `a` for each product.
+    pub left: &'a [i32],
+    /// Index into `b` for each product.
+    pub right: &'a [i32],
+}
+
 /// Products of matrices.
 pub trait Gemm {
     /// `c = epilogue(a b)`, or `c += a b` (with no epilogue) if `accumulate`.
@@ -69,4 +82,24 @@ pub trait Gemm {
         accumulate: bool,
         epilogue: Epilogue<'_>,
     ) -> Result<()>;
+
+    /// A product for each entry of `batches`; the results lie one after another in `c`.
+    ///
+    /// # Errors
+    /// If operands are too short for the shape and the indices, or are not floats.
+    fn batched_gemm(
+        &self,
+        shape: GemmShape,
+        batches: Batches<'_>,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        c: MatrixMut<'_>,
+    ) -> Result<()>;
+
+    /// `sums[j]` = the sum over rows of `x [rows, columns]`, in float32, in an order that depends on the shape only; added to what is there if
+    /// `accumulate`.
+    ///
+    /// # Errors
+    /// If operands are too short or are not floats.
+    fn column_sums(&self, rows: usize, columns: usize, x: View<'_>, sums: ViewMut<'_>, accumulate: bool) -> Result<()>;
 }

@@ -2,4 +2,4 @@
 
 mod gemm;
 
-pub use gemm::{Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+pub use gemm::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
