@@ -62,7 +62,7 @@ function report({ passed = 0, failed = 0, skipped = 0, broken = false }): Report
 
 /** Every package passes 10 tests, but for those named. */
 function run(given: Record<string, Report | null> = {}): { lines: string[]; exitCode: number | null } {
-  for (const name of names) {
+  for (const name of new Set([...names, ...Object.keys(given)])) {
     const content = name in given ? given[name] : report({ passed: 10 });
     if (content !== null) writeFileSync(path.join(folder, `${name}.json`), JSON.stringify(content));
   }
@@ -95,6 +95,13 @@ it('counts a file that broke before its first test as a failure', () => {
     lastLine: `${others + 4} passed, 1 failed`,
     exitCode: 1,
   });
+});
+
+it("adds reports of tests that are no package's own, and names what failed there", () => {
+  const { lines, exitCode } = run({ 'some-engine': report({ passed: 5, failed: 1 }) });
+  expect(lines.at(-1)).toBe(`${others + 15} passed, 1 failed`);
+  expect(lines.some((line) => line.startsWith('FAILED ') && line.includes('are right: 0'))).toBe(true);
+  expect(exitCode).toBe(1);
 });
 
 it('counts a package that left no report as a failure', () => {

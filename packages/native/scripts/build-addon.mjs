@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { platformName } from './platform.mjs';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const library = {
@@ -24,7 +25,7 @@ const { status } = spawnSync('cargo', ['build', '--release', '--locked', '-p', '
 if (status !== 0) process.exit(status ?? 1);
 const folder = path.join(root, 'addon');
 mkdirSync(folder, { recursive: true });
-const file = path.join(folder, `tensorloom.${process.platform}-${process.arch}.node`);
+const file = path.join(folder, `tensorloom.${platformName()}.node`);
 // Renamed, since a process may have the old one loaded.
 copyFileSync(path.join(root, 'target', 'release', library), `${file}.partial`);
 renameSync(`${file}.partial`, file);

@@ -1,5 +1,4 @@
 /** The accelerator `native`: this CPU by the Rust engine. Preferred by `auto` wherever it is built. */
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
   accelerators,
@@ -9,7 +8,7 @@ import {
   type FloatStorage,
   type MemoryStatistics,
 } from '@tensorloom/core';
-import { addon, addonFile } from './addon.ts';
+import { addon, findAddon } from './addon.ts';
 import { backendName, registerNativeBackend, setActivationStorage, startEngine } from './backend.ts';
 
 /** All cores of this CPU, with fused kernels in the widest vector instructions it has. */
@@ -57,7 +56,7 @@ export class NativeAccelerator implements Accelerator {
 }
 
 function load(): string | null {
-  if (!existsSync(addonFile))
+  if (findAddon() === null)
     return 'its addon is not built. Install Rust (https://rustup.rs) and run `npx nx run native:addon`.';
   try {
     addon();

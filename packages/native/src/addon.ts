@@ -1,4 +1,5 @@
 /** Loads the Rust addon, and says what it can do: the types of its functions by family of kernels. */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -67,16 +68,41 @@ export interface GemmFunctions {
 /** All functions of the addon. */
 export type Addon = MemoryFunctions & GemmFunctions;
 
-/** Where scripts/build-addon.mjs puts it. */
-export const addonFile = fileURLToPath(
-  new URL(`../addon/tensorloom.${process.platform}-${process.arch}.node`, import.meta.url),
-);
+/** This platform as napi-rs names it (scripts/platform.mjs says the same). */
+function platformName(): string {
+  const { platform, arch } = process;
+  if (platform === 'linux') {
+    const { header } = process.report.getReport() as { header: object };
+    return `linux-${arch}-${'glibcVersionRuntime' in header ? 'gnu' : 'musl'}`;
+  }
+  return platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`;
+}
+
+const require = createRequire(import.meta.url);
 let loaded: Addon | undefined;
 
 /**
+ * Where the addon is: what `nx run native:addon` has built here, else the npm package for this platform; null if there is neither.
+ * An own build comes first, since it may be newer.
+ */
+export function findAddon(): string | null {
+  const platform = platformName();
+  const built = fileURLToPath(new URL(`../addon/tensorloom.${platform}.node`, import.meta.url));
+  if (existsSync(built)) return built;
+  try {
+    return require.resolve(`@tensorloom/native-${platform}`);
+  } catch {
+    return null;
+  }
+}
+
+/**
  * The addon.
- * @throws Error if it was not built for this platform or cannot be loaded
+ * @throws Error if it is not there or cannot be loaded
  */
 export function addon(): Addon {
-  return (loaded ??= createRequire(import.meta.url)(addonFile) as Addon);
+  if (loaded !== undefined) return loaded;
+  const file = findAddon();
+  if (file === null) throw new Error('The addon is not built.');
+  return (loaded = require(file) as Addon);
 }
