@@ -17,10 +17,15 @@ async function reduceForEver(group: ProcessGroup): Promise<never> {
 export const scenario: Scenario<string, void> = async (group, what) => {
   await group.barrier('all are there');
   if (what === 'reduce for ever') await reduceForEver(group);
-  if (what === 'rank 1 stays away') {
-    // Alive: its communication thread goes on. It ends when the others have failed.
-    if (group.rank === 1) await new Promise((resolve) => setTimeout(resolve, 10_000));
-    await group.barrier('where are you');
+  if (what === 'rank 1 stays away' || what === 'rank 1 stays away, rank 0 comes late') {
+    // Alive: its communication thread goes on, until the test ends it.
+    if (group.rank === 1) await new Promise((resolve) => setTimeout(resolve, 600_000));
+    if (group.rank === 0 && what.endsWith('late')) await new Promise((resolve) => setTimeout(resolve, 2000));
+    try {
+      await group.barrier('where are you');
+    } finally {
+      note('failed');
+    }
   }
   if (what === 'rank 1 aborts') {
     if (group.rank === 1) group.abort('the data are bad');

@@ -32,8 +32,10 @@ async function create(request: TransportRequest, mayBeFlat: boolean): Promise<Tr
     const own = hosts.members[hosts.own] as readonly number[];
     const { jobId, token, collectiveTimeoutMs, rankTimeoutMs } = request;
     const place = { id: `host-${nodeRank}`, rank: own.indexOf(rank), globalRanks: own };
-    const local =
-      own.length < 2 ? null : await ShmTransport.meet({ jobId, token, collectiveTimeoutMs, rankTimeoutMs }, place);
+    // A host is silent to the others while its ranks wait for one of them in shared memory: they must find it out before that host is given up.
+    const silenceMs = members.length > 1 ? rankTimeoutMs / 2 : rankTimeoutMs;
+    const settings = { jobId, token, collectiveTimeoutMs, rankTimeoutMs, silenceMs };
+    const local = own.length < 2 ? null : await ShmTransport.meet(settings, place);
     return await joinParts(flat, local, hosts, '');
   } catch (error) {
     flat.abort(`rank ${request.rank} could not join: ${(error as Error).message}`);

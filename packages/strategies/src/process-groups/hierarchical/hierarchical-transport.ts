@@ -5,22 +5,26 @@ import { scaleToMean } from '../reduce.ts';
 import { section } from '../sections.ts';
 import type { ShmTransport } from '../shm/shm-transport.ts';
 import type { Transport } from '../transport.ts';
+import type { WsTransport } from '../ws/index.ts';
 import { hostsOf, type Hosts } from './hosts.ts';
 
 /** Transports over the same ranks. */
 export interface HierarchicalParts {
   /** All ranks over WebSockets. */
-  readonly flat: Transport;
+  readonly flat: WsTransport;
   /** The ranks of this host; null if there is one only. */
   readonly local: ShmTransport | null;
   /** The first rank of each host; null on the others. */
-  readonly leaders: Transport | null;
+  readonly leaders: WsTransport | null;
   readonly hosts: Hosts;
 }
 
 /**
  * All-reduce, reduce-scatter, all-gather, broadcast and barrier go through one leader of each host, so that the links between
  * hosts carry each element once for each host and not once for each rank. Other calls go straight over WebSockets.
+ *
+ * So ranks wait for some that wait for others. Whoever's time is over asks all ranks who has not come to the call, and so names no
+ * one who only waits, too.
  */
 export class HierarchicalTransport implements Transport {
   readonly name = 'shm+ws';
@@ -30,8 +34,11 @@ export class HierarchicalTransport implements Transport {
 
   constructor(parts: HierarchicalParts) {
     this.#parts = parts;
-    this.rank = parts.flat.rank;
-    this.worldSize = parts.flat.worldSize;
+    const { flat, local, leaders } = parts;
+    this.rank = flat.rank;
+    this.worldSize = flat.worldSize;
+    flat.onFailed = (error) => local?.fail(error);
+    if (leaders !== null) leaders.patience.whole = flat.patience;
   }
 
   async execute(call: CollectiveCall): Promise<void> {
@@ -46,24 +53,31 @@ export class HierarchicalTransport implements Transport {
 
   async #execute(call: CollectiveCall): Promise<void> {
     const { flat, local, leaders, hosts } = this.#parts;
-    const isAcross = ['all-reduce', 'reduce-scatter', 'all-gather', 'broadcast', 'barrier'].includes(call.kind);
+    // Two ranks alone do not make the others of their host come together.
+    if (call.kind === 'send' || call.kind === 'receive') return flat.execute(call);
     // On one host there is no link; and where each host has one rank, there is nothing but links.
     if (hosts.members.length === 1 && local !== null) return this.#onHost(call);
-    if (!isAcross || hosts.members.length === this.worldSize) return flat.execute(call);
+    if (hosts.members.length === this.worldSize || !this.#isAcross(call)) return flat.execute(call);
+    flat.countCall();
     switch (call.kind) {
       case 'all-reduce':
         return this.#allReduce(call);
       case 'broadcast':
         return this.#broadcast(call);
       case 'reduce-scatter':
-        return hosts.isContiguous ? this.#reduceScatter(call) : flat.execute(call);
+        return this.#reduceScatter(call);
       case 'all-gather':
-        return hosts.isContiguous ? this.#allGather(call) : flat.execute(call);
+        return this.#allGather(call);
       default:
         await this.#onHost(call);
         await leaders?.execute(call);
         await this.#onHost(call);
     }
+  }
+
+  #isAcross({ kind }: CollectiveCall): boolean {
+    if (kind === 'reduce-scatter' || kind === 'all-gather') return this.#parts.hosts.isContiguous;
+    return kind === 'all-reduce' || kind === 'broadcast' || kind === 'barrier';
   }
 
   async #allReduce(call: CollectiveCall): Promise<void> {
@@ -138,14 +152,15 @@ export class HierarchicalTransport implements Transport {
     from: CollectiveArray | null = null,
     to: CollectiveArray | null = from,
   ): Promise<void> {
-    const { local } = this.#parts;
+    const { flat, local, hosts } = this.#parts;
     if (local === null) {
       const source = call.kind === 'reduce-scatter' ? call.input : from;
       if (source !== null && to !== null && !isSamePlace(source, to)) to.set(source);
       return;
     }
     // Other hosts must go on hearing from this one while its ranks wait for each other.
-    await local.comeTogether(call.kind);
+    const isAlone = hosts.members.length === 1;
+    await local.comeTogether(call.kind, isAlone ? undefined : () => flat.patience.lateness(call, false));
     local.execute(call);
   }
 
@@ -189,7 +204,7 @@ export class HierarchicalTransport implements Transport {
 
 /** Adds the leaders' transport. All ranks of `flat` call it. */
 export async function joinParts(
-  flat: Transport,
+  flat: WsTransport,
   local: ShmTransport | null,
   hosts: Hosts,
   id: string,

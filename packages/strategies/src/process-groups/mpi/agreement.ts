@@ -18,6 +18,8 @@ const WAITING = 2;
 const FAILED = 3;
 /** How long rank 0 waits before it tells those who have come that it is there. */
 const QUIET_MS = 250;
+/** How often it tells them so again. */
+const WORD_MS = 1000;
 /** How much longer the others wait for rank 0's word, so that the one who knows speaks first. */
 const LEEWAY_MS = 2_000;
 /** How long a rank that fails stays to get its notices off. */
@@ -87,7 +89,8 @@ export class Agreement {
     const requests = this.#others().map((rank) => ({
       rank,
       request: this.#receive(this.#calls[rank]!, rank, CALL_TAG),
-      told: null as MpiRequest | null,
+      words: [] as MpiRequest[],
+      toldMs: -Infinity,
     }));
     const missing = (): number[] => requests.filter(({ request }) => !request.test()).map(({ rank }) => rank);
     const lateError = (): TensorloomError => this.#late(missing(), call);
@@ -95,9 +98,14 @@ export class Agreement {
     const quietUntil = performance.now() + QUIET_MS;
     const look = (): void => {
       checkDeadline();
-      if (performance.now() < quietUntil) return;
-      for (const entry of requests)
-        if (entry.request.test()) entry.told ??= this.#send(Uint8Array.of(WAITING), entry.rank, VERDICT_TAG);
+      const now = performance.now();
+      if (now < quietUntil) return;
+      for (const entry of requests) {
+        if (now < entry.toldMs + WORD_MS || !entry.request.test()) continue;
+        entry.words = entry.words.filter((word) => !word.test());
+        entry.words.push(this.#send(Uint8Array.of(WAITING), entry.rank, VERDICT_TAG));
+        entry.toldMs = now;
+      }
     };
     await waitFor(() => requests.every(({ request }) => request.test()), { look, patient: true });
     const different = this.#calls.some((other) => Buffer.compare(other, text) !== 0);

@@ -27,7 +27,10 @@ export interface ShmSettings {
   readonly jobId: string;
   readonly token: string | undefined;
   readonly collectiveTimeoutMs: number;
+  /** How long ranks wait for each other at the start. */
   readonly rankTimeoutMs: number;
+  /** How long a rank may give no sign of life. Default: `rankTimeoutMs`. */
+  readonly silenceMs?: number;
 }
 
 export interface ShmPlace {
@@ -38,7 +41,7 @@ export interface ShmPlace {
   readonly globalRanks: readonly number[];
 }
 
-/** `execute` blocks. A rank whose process dies, or gives no sign of life for `rankTimeoutMs`, is `RANK_LOST` on all others. */
+/** `execute` blocks. A rank whose process dies, or gives no sign of life for `silenceMs`, is `RANK_LOST` on all others. */
 export class ShmTransport implements Transport {
   readonly name = 'shm';
   readonly rank: number;
@@ -68,7 +71,7 @@ export class ShmTransport implements Transport {
         lookAround();
       },
     });
-    this.#liveness = new Liveness(this.#segment, settings.rankTimeoutMs);
+    this.#liveness = new Liveness(this.#segment, settings.silenceMs ?? settings.rankTimeoutMs);
     this.#collectives = new SlotCollectives(this.#segment);
   }
 
@@ -93,9 +96,9 @@ export class ShmTransport implements Transport {
     this.#collectives.execute(call);
   }
 
-  /** All ranks call it: resolves when all have, without blocking the thread. A call right after it blocks only shortly. */
-  comeTogether(what: string): Promise<void> {
-    return this.#segment.comeTogether(what);
+  /** All ranks call it: resolves when all have, without blocking the thread. A call right after it blocks only shortly. @param late as of `Segment` */
+  comeTogether(what: string, late?: () => Promise<Error | null>): Promise<void> {
+    return this.#segment.comeTogether(what, late);
   }
 
   async split(ranks: readonly number[], id: string): Promise<ShmTransport | null> {

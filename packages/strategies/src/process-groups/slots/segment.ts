@@ -74,17 +74,28 @@ export class Segment {
     }
   }
 
-  /** As `meet`, but leaves the thread to others while waiting. It counts for itself: all ranks call it equally often. */
-  async comeTogether(what: string): Promise<void> {
+  /**
+   * As `meet`, but leaves the thread to others while waiting. It counts for itself: all ranks call it equally often.
+   * @param late asked when the time is over, where those who are missing here may wait for others elsewhere: what to fail with,
+   * or null to wait as long again. Default: the ranks that are missing are named.
+   */
+  async comeTogether(what: string, late?: () => Promise<Error | null>): Promise<void> {
     this.#announced = (this.#announced + 1) | 0;
     Atomics.store(this.words, this.layout.announced(this.rank) >> 2, this.#announced);
     const missing = (): number[] => this.#behind((rank) => this.layout.announced(rank), this.#announced);
-    const started = performance.now();
+    let started = performance.now();
     for (let look = 0; ; look++) {
       const absent = missing();
       if (absent.length === 0) return;
       this.check();
-      this.#checkRanks(absent, what, performance.now() - started);
+      const waitedMs = performance.now() - started;
+      this.#checkRanks(absent, what, late === undefined ? waitedMs : 0);
+      if (late !== undefined && waitedMs > this.#options.collectiveTimeoutMs) {
+        const error = await late();
+        this.check();
+        if (error !== null && missing().length > 0) throw this.fail(error);
+        started = performance.now();
+      }
       this.onIdle();
       await (look < 20
         ? new Promise((resolve) => setImmediate(resolve))
