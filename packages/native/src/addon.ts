@@ -65,8 +65,28 @@ export interface GemmFunctions {
   ): Handle;
 }
 
+/** Layer normalization and BLOOM's activation (crates/addon/src/layer_norm.rs, gelu.rs). */
+export interface LayerNormFunctions {
+  layerNorm(
+    x: Handle,
+    weight: Handle,
+    bias: Handle,
+    epsilon: number,
+    storage: number,
+  ): [output: Handle, mean: Handle, inverseDeviation: Handle];
+  layerNormGrad(
+    outputGradient: Handle,
+    x: Handle,
+    weight: Handle,
+    mean: Handle,
+    inverseDeviation: Handle,
+  ): [x: Handle, weight: Handle, bias: Handle];
+  gelu(x: Handle, storage: number): Handle;
+  geluGrad(outputGradient: Handle, x: Handle): Handle;
+}
+
 /** All functions of the addon. */
-export type Addon = MemoryFunctions & GemmFunctions;
+export type Addon = MemoryFunctions & GemmFunctions & LayerNormFunctions;
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {

@@ -82,6 +82,10 @@ fn choose(wish: Option<&str>) -> std::result::Result<Simd, String> {
 /// The level in use; the widest where the override is wrong (which [`chosen`] reports at start).
 #[inline]
 pub fn level() -> Simd {
+    #[cfg(test)]
+    if let Some(level) = testing::FORCED.get() {
+        return level;
+    }
     chosen().unwrap_or_else(|_| *Simd::available().last().unwrap_or(&Simd::Portable))
 }
 
@@ -157,6 +161,26 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512cd")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Runs tests of whole operations at each level.
+    use super::Simd;
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(super) static FORCED: Cell<Option<Simd>> = const { Cell::new(None) };
+    }
+
+    /// Calls `test` with each level that this CPU has in use on this thread, on which work stays where it has no pool.
+    pub fn at_each_level(test: impl Fn(Simd)) {
+        for level in Simd::available() {
+            FORCED.set(Some(level));
+            test(level);
+        }
+        FORCED.set(None);
+    }
 }
 
 #[cfg(test)]

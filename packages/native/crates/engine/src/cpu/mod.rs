@@ -1,8 +1,15 @@
 //! The CPU: one file for each family of kernels.
 
 mod column_sums;
+mod gelu;
 mod gemm;
+mod layer_norm;
 pub mod math;
+mod rows;
+#[cfg(test)]
+mod testing;
+
+pub use gelu::gelu;
 
 use crate::device::Device;
 use crate::memory::Pool;
