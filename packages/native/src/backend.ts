@@ -63,6 +63,12 @@ export class NativeBackend extends MathBackendCPU {
     );
   }
 
+  /** Values of a float tensor where they lie; null for halves, which JavaScript cannot see. */
+  hostValues(dataId: DataId): Float32Array | null {
+    const data = this.dataOf(dataId);
+    return data.canBeSeen && data.dtype === 'float32' ? (data.values as Float32Array) : null;
+  }
+
   override disposeData(dataId: DataId, force = false): boolean {
     const data = this.data.has(dataId) ? this.dataOf(dataId) : null;
     const disposed = super.disposeData(dataId, force);

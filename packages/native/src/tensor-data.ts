@@ -42,6 +42,11 @@ export class TensorData {
     return this.#handle;
   }
 
+  /** Whether `values` are where they lie: not so for halves. */
+  get canBeSeen(): boolean {
+    return this.#handle === null ? this.#values !== null : hasView(this.#handle);
+  }
+
   /** The values: where they lie if that is possible, else a copy. Do not change them. */
   get values(): tf.backend_util.BackendValues {
     if (this.#handle === null) return this.#values as tf.backend_util.BackendValues;

@@ -1,5 +1,5 @@
 /** One parameter of a sharded module on this rank: its shard, and its whole value while it is gathered. */
-import { TensorloomError, tf, type Parameter, type ShardedValue, type Tensor } from '@tensorloom/core';
+import { hostValues, TensorloomError, tf, type Parameter, type ShardedValue, type Tensor } from '@tensorloom/core';
 import type { RowPartition } from './row-partition.ts';
 
 /** Gathers what a piece is asked for; the unit that it belongs to does. */
@@ -42,7 +42,7 @@ export class Piece implements ShardedValue {
   shardData(): Float32Array {
     const { shard } = this;
     if (shard === null) return new Float32Array(0);
-    return shard.onHost ? shard.hostData() : shard.value.dataSync<'float32'>();
+    return shard.onHost ? shard.hostData() : hostValues(shard.value);
   }
 
   hold(values: Float32Array): void {

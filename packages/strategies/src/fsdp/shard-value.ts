@@ -1,5 +1,5 @@
 /** Rank zero's value of a parameter, shared out: each rank keeps its rows. */
-import { Parameter, tf, type ProcessGroup } from '@tensorloom/core';
+import { hostValues, Parameter, tf, type ProcessGroup } from '@tensorloom/core';
 import type { GatherContext } from './gathering.ts';
 import { RowPartition } from './row-partition.ts';
 
@@ -21,7 +21,7 @@ export async function shardValue(
   const { rank, worldSize } = group;
   const partition = new RowPartition(parameter.shape, worldSize);
   const rows = new Float32Array(partition.sizeOf(rank));
-  const whole = rank !== 0 ? null : parameter.onHost ? parameter.hostData() : parameter.value.dataSync<'float32'>();
+  const whole = rank !== 0 ? null : parameter.onHost ? parameter.hostData() : hostValues(parameter.value);
   await scatterRows(group, partition, whole, rows);
   if (partition.rowsOf(rank) === 0) return { partition, shard: null };
   const placement = { firstRow: partition.firstRow(rank), wholeShape: parameter.shape };

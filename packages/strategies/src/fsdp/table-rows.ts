@@ -1,5 +1,5 @@
 /** Rows of a sharded table on their way: asked for by number, and gradients of rows to the ranks that keep them. */
-import { RowSparse, tf, type ProcessGroup } from '@tensorloom/core';
+import { hostValues, RowSparse, tf, type ProcessGroup } from '@tensorloom/core';
 import type { BufferPool } from '../gradient-exchange/buffer-pool.ts';
 import { encode } from '../gradient-exchange/wire-format.ts';
 import type { RowPartition } from './row-partition.ts';
@@ -67,7 +67,7 @@ export function exchangeRowGradients(
   const rows = new Int32Array(sum(receiveCounts));
   group.allToAll(indices, rows, sendCounts, receiveCounts).waitSync();
   const sent = pool.take(storage, indices.length * rowSize);
-  if (gradient !== null) encode(sent, 0, gradient.rows.dataSync<'float32'>(), 1 / divisor);
+  if (gradient !== null) encode(sent, 0, hostValues(gradient.rows), 1 / divisor);
   const received = pool.take(storage, rows.length * rowSize);
   group.allToAll(sent, received, times(sendCounts, rowSize), times(receiveCounts, rowSize)).waitSync();
 

@@ -1,12 +1,12 @@
 /** Gradients as numbers in host memory, and back. */
-import { RowSparse, tf, type Gradient, type Parameter } from '@tensorloom/core';
+import { hostValues, RowSparse, tf, type Gradient, type Parameter } from '@tensorloom/core';
 
 /** All values of a gradient, row-major; not to be changed. */
 export function denseValues(gradient: Gradient): Float32Array {
-  if (!(gradient instanceof RowSparse)) return gradient.dataSync<'float32'>();
+  if (!(gradient instanceof RowSparse)) return hostValues(gradient);
   const [numRows, width] = gradient.shape;
   const values = new Float32Array(numRows * width);
-  const rows = gradient.rows.dataSync<'float32'>();
+  const rows = hostValues(gradient.rows);
   for (const [i, row] of gradient.indices.entries()) values.set(rows.subarray(i * width, (i + 1) * width), row * width);
   return values;
 }

@@ -1,5 +1,6 @@
 /** Row-sparse gradients of tables, summed over all ranks: as rows where some ranks have only rows. */
 import {
+  hostValues,
   RowSparse,
   tf,
   type CollectiveArray,
@@ -98,7 +99,7 @@ async function sumRows(
   await group.allGather(gradient?.indices ?? new Int32Array(0), indices, counts);
   const union = Int32Array.from(new Set(indices)).sort();
   const position = new Map([...union].map((row, i) => [row, i]));
-  const values = gradient?.rows.dataSync<'float32'>() ?? new Float32Array(0);
+  const values = gradient === null ? new Float32Array(0) : hostValues(gradient.rows);
   const type = elementTypeFor(compression);
   let sums: Float32Array<ArrayBuffer>;
   // A rank receives (total - own) rows by a gather, about 2 * union by a reduction.

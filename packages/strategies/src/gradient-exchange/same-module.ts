@@ -1,6 +1,7 @@
 /** Makes a module the same on all ranks: refuses different ones, then rank zero's values go to all. */
 import { createHash } from 'node:crypto';
 import {
+  hostValues,
   TensorloomError,
   tf,
   withActivationStorage,
@@ -41,7 +42,7 @@ export async function broadcastParameters(context: StrategyContext, module: Modu
   const chunk = group.allocate('float32', Math.min(CHUNK_ELEMENTS, largest));
   for (const parameter of parameters) {
     const isSource = group.rank === 0;
-    const own = isSource ? (parameter.onHost ? parameter.hostData() : parameter.value.dataSync<'float32'>()) : null;
+    const own = isSource ? (parameter.onHost ? parameter.hostData() : hostValues(parameter.value)) : null;
     const received = isSource ? null : new Float32Array(parameter.size);
     for (let from = 0; from < parameter.size; from += CHUNK_ELEMENTS) {
       const part = chunk.subarray(0, Math.min(CHUNK_ELEMENTS, parameter.size - from));

@@ -1,5 +1,5 @@
 /** Rows of a parameter that every rank has as a whole: what this rank's optimizer updates. */
-import { Parameter, tf, type Tensor } from '@tensorloom/core';
+import { hostValues, Parameter, tf, type Tensor } from '@tensorloom/core';
 import { rowSize, rowsOf, shardRows } from './shard-rows.ts';
 
 /**
@@ -59,8 +59,8 @@ export class ReplicaShard extends Parameter {
 
   /** The rows as they are now, in host memory; not to be changed. */
   values(): Float32Array {
-    if (this.#held !== null) return this.#held.dataSync<'float32'>();
-    return this.#part(this.whole.onHost ? this.whole.hostData() : this.whole.value.dataSync<'float32'>());
+    if (this.#held !== null) return hostValues(this.#held);
+    return this.#part(this.whole.onHost ? this.whole.hostData() : hostValues(this.whole.value));
   }
 
   /** The step is over and the wholes have the new rows. */

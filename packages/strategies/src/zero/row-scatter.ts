@@ -1,6 +1,7 @@
 /** Row-sparse gradients of tables: each row goes to the rank that keeps it. */
 import {
   accumulateGradient,
+  hostValues,
   mergeSorted,
   RowSparse,
   tf,
@@ -106,7 +107,7 @@ async function scatterRows(
   await group.allToAll(gradient?.indices ?? new Int32Array(0), indices, sendCounts, receiveCounts);
   const rows = pool.take('float32', received * width);
   const elements = (counts: readonly number[]) => counts.map((count) => count * width);
-  const sent = gradient?.rows.dataSync<'float32'>() ?? new Float32Array(0);
+  const sent = gradient === null ? new Float32Array(0) : hostValues(gradient.rows);
   await group.allToAll(sent, rows, elements(sendCounts), elements(receiveCounts));
   const { firstRow } = shardRows(numRows, group.rank, group.worldSize);
   const sum = shard === null ? null : sumRows(indices, rows, receiveCounts, firstRow, shard);
