@@ -19,15 +19,16 @@ describe('local', () => {
   });
 });
 
+// The last is how many ranks are on each host.
 describe.each([
-  ['shm', [1, 2, 3, 4], shmMissing === null],
-  ['ws', [1, 2, 3], true],
-  ['mpi', [2, 3], await hasMpi()],
-  // Two ranks on each host, and one on the last of three.
-  ['shm+ws', [3, 4], shmMissing === null],
-] as const)('%s', (processGroup, worldSizes, isThere) => {
+  ['shm', [1, 2, 3, 4], shmMissing === null, 4],
+  ['ws', [1, 2, 3], true, 4],
+  ['mpi', [2, 3], await hasMpi(), 4],
+  // One on the second host of two.
+  ['shm+ws', [3, 4], shmMissing === null, 2],
+  ['shm+ws', [3], shmMissing === null, 4],
+] as const)('%s', (processGroup, worldSizes, isThere, ranksPerNode) => {
   it.runIf(isThere).each(worldSizes)('is a process group, with %i ranks', async (worldSize) => {
-    const ranksPerNode = processGroup === 'shm+ws' ? 2 : worldSize;
     const run = await runRankProcesses<number>(worldSize, conformance, input, {
       processGroup,
       ranksPerNode,
