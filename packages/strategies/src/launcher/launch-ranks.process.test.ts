@@ -1,6 +1,8 @@
 /** The launcher with real ranks: their variables, output, failures, restarts. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect, it } from 'vitest';
 import { launchRanks } from './launch-ranks.ts';
 import type { LaunchOptions } from './launch-options.ts';
@@ -32,6 +34,23 @@ function told(stdout: Captured): Record<string, string>[] {
   return lines
     .sort((a, b) => Number(a[1]) - Number(b[1]))
     .map(([, , json]) => JSON.parse(json) as Record<string, string>);
+}
+
+/** Code for two ranks, neither of which starts at a known time: rank 0 calls `tell(text)`, `heard()` of rank 1 waits for the text. */
+const TELLING = `
+  const { existsSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
+  const pause = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+  const tell = (text) => { writeFileSync(process.env.TEST_FILE + '-new', text); renameSync(process.env.TEST_FILE + '-new', process.env.TEST_FILE); };
+  const heard = () => { while (!existsSync(process.env.TEST_FILE)) pause(); return readFileSync(process.env.TEST_FILE, 'utf8'); };`;
+
+async function launchTelling(code: string, options: Partial<LaunchOptions> = {}): Promise<Launched> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-launch-test-'));
+  const variables = { ...process.env, TEST_FILE: path.join(folder, 'told') };
+  try {
+    return await launch(`${TELLING} ${code}`, { variables, ...options });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 const SAY_VARIABLES = 'say(JSON.stringify(process.env))';
@@ -111,18 +130,23 @@ it('leaves the output of a single rank as it is', async () => {
 });
 
 it('ends the other ranks when one fails, with its code and a word about it', async () => {
-  const { code, stdout, stderr } = await launch(`
+  const { code, stdout, stderr } = await launchTelling(`
     say(JSON.stringify({ pid: String(process.pid) }));
     process.on('SIGTERM', () => {});
-    if (process.env.RANK === '1') setTimeout(() => process.exit(3), 200); else setInterval(() => {}, 1000);`);
+    if (process.env.RANK === '1') { heard(); process.exit(3); }
+    setInterval(() => {}, 1000);
+    tell('I am here');`);
   expect(code).toBe(3);
   expect(stderr.lines).toEqual(['tensorloom launch: rank 1 failed first: exit code 3.']);
   expect(told(stdout).map((rank) => isRunning(Number(rank['pid'])))).toEqual([false, false]);
 });
 
 it('gives the others time to say what they saw, and takes the code of the first', async () => {
-  const { code, stderr } = await launch(
-    `if (process.env.RANK === '0') process.exit(4); setTimeout(() => { console.error('rank 0 is gone'); process.exit(1); }, 300);`,
+  const { code, stderr } = await launchTelling(
+    `if (process.env.RANK === '0') { tell(String(process.pid)); process.exit(4); }
+    // Until the launcher knows.
+    for (const pid = Number(heard());;) try { process.kill(pid, 0); pause(); } catch { break; }
+    console.error('rank 0 is gone'); process.exit(1);`,
     { graceMs: 60_000 },
   );
   expect(code).toBe(4);
@@ -146,8 +170,8 @@ it('ends what a rank has started, too', async () => {
 
 it('starts all ranks anew after a failure, as another job', async () => {
   const { code, stdout, stderr } = await launch(
-    `say(JSON.stringify(process.env)); if (process.env.TENSORLOOM_RESTART_COUNT !== '2') setTimeout(() => process.exit(5), 300);`,
-    { maxRestarts: 3 },
+    `say(JSON.stringify(process.env)); if (process.env.TENSORLOOM_RESTART_COUNT !== '2') process.exit(5);`,
+    { maxRestarts: 3, graceMs: 60_000 },
   );
   const attempts = stdout.lines
     .filter((line) => line.startsWith('[rank 0]'))
@@ -166,7 +190,10 @@ it('gives up after the last restart', async () => {
 });
 
 it('does not start ranks anew after exit code 2, bad usage', async () => {
-  const { code, stdout, stderr } = await launch("say('tried'); process.exitCode = 2;", { maxRestarts: 3 });
+  const { code, stdout, stderr } = await launch("say('tried'); process.exitCode = 2;", {
+    maxRestarts: 3,
+    graceMs: 60_000,
+  });
   expect(code).toBe(2);
   expect(stdout.lines.filter((line) => line.startsWith('[rank 0]'))).toHaveLength(1);
   expect(stderr.text).toMatch(/no restart: exit code 2/);
