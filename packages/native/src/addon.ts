@@ -85,8 +85,42 @@ export interface LayerNormFunctions {
   geluGrad(outputGradient: Handle, x: Handle): Handle;
 }
 
+/** BLOOM's attention (crates/addon/src/attention.rs). */
+export interface AttentionFunctions {
+  /** Context and what its gradient needs besides. */
+  bloomAttention(
+    qkv: Handle,
+    mask: Handle,
+    slopes: Float32Array,
+    batch: number,
+    seq: number,
+    dim: number,
+    dropoutRate: number,
+    dropoutSeed: number,
+    storage: number,
+  ): [context: Handle, logSumExp: Handle];
+  bloomAttentionGradient(
+    contextGradient: Handle,
+    qkv: Handle,
+    mask: Handle,
+    context: Handle,
+    logSumExp: Handle,
+    slopes: Float32Array,
+    batch: number,
+    seq: number,
+    dim: number,
+    dropoutRate: number,
+    dropoutSeed: number,
+  ): Handle;
+}
+
+/** Dropout (crates/addon/src/dropout.rs). */
+export interface DropoutFunctions {
+  dropout(x: Handle, rate: number, seed: number, storage: number): Handle;
+}
+
 /** All functions of the addon. */
-export type Addon = MemoryFunctions & GemmFunctions & LayerNormFunctions;
+export type Addon = MemoryFunctions & GemmFunctions & LayerNormFunctions & AttentionFunctions & DropoutFunctions;
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {

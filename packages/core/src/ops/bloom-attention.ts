@@ -1,7 +1,7 @@
 /** BLOOM's causal self-attention with ALiBi (Press et al., 2022), numerically as `BloomAttention` of transformers (eager). */
 import { TensorloomError } from '../errors.ts';
 import { tf, type Tensor } from '../tensors.ts';
-import { dropoutMask, type SeedSource } from './dropout.ts';
+import { drawDropping, maskOf, type SeedSource } from './dropout.ts';
 import { fusedOp, hasKernel } from './fused-op.ts';
 
 const kernelName = 'BloomAttention';
@@ -11,8 +11,9 @@ const masked = -3.4028234663852886e38;
 interface Attributes {
   readonly heads: number;
   readonly slopes: readonly number[];
-  /** 0 unless there is an input `dropoutMask`. */
+  /** 0 if nothing is dropped. The composite gets a mask of this rate and seed as an input; a kernel computes it when it needs it. */
   readonly dropoutRate: number;
+  readonly dropoutSeed: number;
 }
 
 const apply = fusedOp<
@@ -23,6 +24,8 @@ const apply = fusedOp<
   name: kernelName,
   saves: ['dropoutMask'],
   residuals: ['qkv', 'probabilities', 'context'],
+  // A kernel computes probabilities again: of a row it keeps only the logarithm of the sum of exponentials, `[batch, heads, seq]`.
+  kernel: { saves: ['fusedQkv', 'attentionMask'], residuals: ['context', 'logSumExp'] },
   differentiates: ['fusedQkv'],
   forward({ fusedQkv, attentionMask, bias, dropoutMask: dropped }, { heads, slopes }) {
     const [batch, seq, dim] = dimensions(fusedQkv, heads);
@@ -140,17 +143,15 @@ export function bloomAttention(
       'BAD_DATA',
       `bloomAttention: attentionMask is [${attentionMask.shape.join(', ')}]; expected [${batch}, ${seq}].`,
     );
-  const rate = dropout?.rate ?? 0;
+  const dropping = dropout && dropout.rate !== 0 ? drawDropping(dropout.rate, dropout.random) : null;
   return apply(
     {
       fusedQkv,
       attentionMask,
       ...(bias && { bias }),
-      ...(dropout &&
-        rate > 0 && {
-          dropoutMask: dropoutMask([batch, heads, seq as number, seq as number], rate, dropout.random),
-        }),
+      ...(dropping &&
+        !hasKernel(kernelName) && { dropoutMask: maskOf([batch, heads, seq, seq] as number[], dropping) }),
     },
-    { heads, slopes: [...slopes], dropoutRate: rate },
+    { heads, slopes: [...slopes], dropoutRate: dropping?.rate ?? 0, dropoutSeed: dropping?.seed ?? 0 },
   );
 }

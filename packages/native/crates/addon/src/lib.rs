@@ -3,6 +3,8 @@
 //! Each family of kernels has a file here that turns handles into views and calls the device. Functions allocate their results and return
 //! new handles, which JavaScript must `free`.
 
+mod attention;
+mod dropout;
 mod gelu;
 mod gemm;
 mod layer_norm;

@@ -1,6 +1,8 @@
 //! The CPU: one file for each family of kernels.
 
+mod attention;
 mod column_sums;
+mod dropout;
 mod gelu;
 mod gemm;
 mod layer_norm;

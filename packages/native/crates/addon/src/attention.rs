@@ -1,0 +1,77 @@
+//! BLOOM's attention and its gradient.
+
+use crate::tensors::{Tensor, dtype_of, hand_out, js_error, new_tensor, tensor, with_device};
+use napi::Result;
+use napi_derive::napi;
+use tensorloom_engine::DType;
+use tensorloom_engine::memory::Kind;
+use tensorloom_engine::ops::{AttentionInput, AttentionShape, Dropping};
+
+fn input<'a>(
+    (qkv, mask, slopes): (&'a Tensor, &'a Tensor, &'a [f32]),
+    (batch, seq, dim): (u32, u32, u32),
+    (rate, seed): (f64, u32),
+) -> AttentionInput<'a> {
+    let heads = slopes.len();
+    AttentionInput {
+        shape: AttentionShape { batch: batch as usize, seq: seq as usize, heads, dim: dim as usize },
+        qkv: qkv.view(),
+        mask: mask.view(),
+        slopes,
+        dropping: Dropping { rate, seed },
+    }
+}
+
+/// Attention of `qkv [batch, seq, heads, 3, dim]` (a slope for each head), stored as `storage`, and what its gradient needs besides.
+#[napi]
+pub fn bloom_attention(
+    qkv: u32,
+    mask: u32,
+    slopes: &[f32],
+    batch: u32,
+    seq: u32,
+    dim: u32,
+    rate: f64,
+    seed: u32,
+    storage: u8,
+) -> Result<Vec<u32>> {
+    let (qkv, mask) = (tensor(qkv)?, tensor(mask)?);
+    let input = input((&qkv, &mask, slopes), (batch, seq, dim), (rate, seed));
+    let mut context = new_tensor(input.shape.context_len(), dtype_of(storage)?, Kind::Tensor)?;
+    let mut log_sum_exp = new_tensor(input.shape.rows(), DType::F32, Kind::Tensor)?;
+    with_device(|device| device.bloom_attention(input, context.view_mut(), log_sum_exp.view_mut()))
+        .map_err(js_error)?;
+    Ok(vec![hand_out(context), hand_out(log_sum_exp)])
+}
+
+/// The gradient of `qkv` for that of the context, in float32.
+#[napi]
+pub fn bloom_attention_gradient(
+    context_gradient: u32,
+    qkv: u32,
+    mask: u32,
+    context: u32,
+    log_sum_exp: u32,
+    slopes: &[f32],
+    batch: u32,
+    seq: u32,
+    dim: u32,
+    rate: f64,
+    seed: u32,
+) -> Result<u32> {
+    let (context_gradient, qkv, mask) = (tensor(context_gradient)?, tensor(qkv)?, tensor(mask)?);
+    let (context, log_sum_exp) = (tensor(context)?, tensor(log_sum_exp)?);
+    let input = input((&qkv, &mask, slopes), (batch, seq, dim), (rate, seed));
+    let mut gradient = new_tensor(input.shape.qkv_len(), DType::F32, Kind::Tensor)?;
+    with_device(|device| {
+        device.bloom_attention_gradient(
+            input,
+            context_gradient.view(),
+            context.view(),
+            log_sum_exp.view(),
+            gradient.view_mut(),
+        )
+    })
+    .map_err(js_error)?;
+    Ok(hand_out(gradient))
+}
