@@ -120,7 +120,31 @@ export interface DropoutFunctions {
 }
 
 /** All functions of the addon. */
-export type Addon = MemoryFunctions & GemmFunctions & LayerNormFunctions & AttentionFunctions & DropoutFunctions;
+export type Addon = MemoryFunctions & GemmFunctions & LayerNormFunctions & AttentionFunctions & DropoutFunctions & ElementwiseFunctions & MovementFunctions;
+/** Functions of one and two operands, element by element (crates/addon/src/elementwise.rs). */
+export interface ElementwiseFunctions {
+  unary(code: number, x: Handle, first: number, second: number, storage: number): Handle;
+  predicate(code: number, x: Handle): Handle;
+  cast(x: Handle, storage: number): Handle;
+  filled(length: number, value: number, storage: number): Handle;
+  binary(code: number, a: Handle, aShape: Int32Array, b: Handle, bShape: Int32Array, storage: number): Handle;
+  compare(code: number, a: Handle, aShape: Int32Array, b: Handle, bShape: Int32Array): Handle;
+  select(condition: Handle, a: Handle, b: Handle, storage: number): Handle;
+
+/** Moving elements (crates/addon/src/movement.rs). */
+export interface MovementFunctions {
+  rearrange(x: Handle, offset: number, shape: Int32Array, strides: Int32Array): Handle;
+  pad(x: Handle, xShape: Int32Array, begin: Int32Array, shape: Int32Array, value: number): Handle;
+  join(rows: number, parts: Uint32Array): Handle;
+  gather(
+    x: Handle,
+    indices: Handle,
+    batches: number,
+    outer: number,
+    axis: number,
+    inner: number,
+    count: number,
+
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {

@@ -1,17 +1,23 @@
 /** All kernels of this backend, by family. Those that are not here are tfjs's CPU kernels. */
+import type { NativeKernel } from './kernel.ts';
+import { binaryKernels } from './binary.ts';
 import { bloomAttentionKernels } from './bloom-attention.ts';
 import { dropoutKernels } from './dropout.ts';
-import type { NativeKernel } from './kernel.ts';
 import { geluTanhKernels } from './gelu-tanh.ts';
 import { layerNormKernels } from './layer-norm.ts';
 import { linearKernels } from './linear.ts';
 import { matMulKernels } from './mat-mul.ts';
+import { movementKernels } from './movement.ts';
+import { unaryKernels } from './unary.ts';
 
 export const kernels: readonly NativeKernel[] = [
-  ...geluTanhKernels,
-  ...layerNormKernels,
+  ...binaryKernels,
   ...bloomAttentionKernels,
   ...dropoutKernels,
+  ...geluTanhKernels,
+  ...layerNormKernels,
   ...linearKernels,
   ...matMulKernels,
+  ...movementKernels,
+  ...unaryKernels,
 ];

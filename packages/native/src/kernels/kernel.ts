@@ -1,5 +1,5 @@
 /** How kernels of this backend are written. */
-import type { tf } from '@tensorloom/core';
+import { tf, TensorloomError } from '@tensorloom/core';
 import type { NativeBackend } from '../backend.ts';
 
 /** A kernel without the backend's name. */
@@ -22,6 +22,33 @@ export function kernel<Inputs extends object, Attributes extends object = object
     kernelFunc: ({ inputs, backend, attrs }) =>
       run(backend as unknown as NativeBackend, inputs as unknown as Inputs, (attrs ?? {}) as unknown as Attributes),
   };
+}
+
+/**
+ * As `kernel`, for what `accepts` says; tfjs's CPU kernel of that name does the rest (other types of elements, above all).
+ * @param accepts whether the engine can compute it
+ */
+export function kernelWhere<Inputs extends object, Attributes extends object = object>(
+  kernelName: string,
+  accepts: (inputs: Inputs, attributes: Attributes) => boolean,
+  run: (backend: NativeBackend, inputs: Inputs, attributes: Attributes) => tf.TensorInfo | tf.TensorInfo[],
+): NativeKernel {
+  const { kernelFunc } = kernel(kernelName, run);
+  return {
+    kernelName,
+    kernelFunc: (call) =>
+      accepts(call.inputs as unknown as Inputs, (call.attrs ?? {}) as unknown as Attributes)
+        ? kernelFunc(call)
+        : cpuKernel(kernelName)(call),
+  };
+}
+
+/** tfjs's CPU kernel of this name. */
+function cpuKernel(kernelName: string): tf.KernelFunc {
+  const found = tf.getKernel(kernelName, 'cpu');
+  if (found === undefined)
+    throw new TensorloomError('UNSUPPORTED', `There is no kernel ${kernelName} for these tensors.`);
+  return found.kernelFunc;
 }
 
 /** Number of elements of a shape. */

@@ -5,8 +5,10 @@
 
 mod attention;
 mod dropout;
+mod elementwise;
 mod gelu;
 mod gemm;
 mod layer_norm;
 mod memory;
+mod movement;
 mod tensors;

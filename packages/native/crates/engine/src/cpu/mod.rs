@@ -1,15 +1,20 @@
 //! The CPU: one file for each family of kernels.
 
 mod attention;
+mod binary;
 mod column_sums;
 mod dropout;
+mod elementwise;
 mod gelu;
 mod gemm;
 mod layer_norm;
 pub mod math;
+mod movement;
 mod rows;
+mod strided;
 #[cfg(test)]
 mod testing;
+mod unary;
 
 pub use gelu::gelu;
 

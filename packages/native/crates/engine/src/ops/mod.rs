@@ -1,13 +1,21 @@
 //! The families of kernels that a device has, as traits: one file each. `cpu/` implements them, in files of the same names.
 
 mod attention;
+mod binary;
+mod broadcast;
 mod dropout;
 mod gelu;
 mod gemm;
 mod layer_norm;
+mod movement;
+mod unary;
 
 pub use attention::{AttentionInput, AttentionShape, BloomAttention};
+pub use binary::{Binary, BinaryOp, CompareOp};
+pub use broadcast::{Broadcast, Run};
 pub use dropout::{Dropout, Dropping};
 pub use gelu::Gelu;
 pub use gemm::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
 pub use layer_norm::{AddTo, LayerNorm, LayerNormGradients, RowMoments};
+pub use movement::{GatherShape, Movement, Region, Strided};
+pub use unary::{Predicate, Unary, UnaryOp};
