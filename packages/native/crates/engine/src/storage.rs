@@ -71,6 +71,8 @@ pub trait Float: Element {
     fn as_f32<'a>(slice: &'a [Self], scratch: &'a mut Vec<f32>) -> &'a [f32];
     /// Converts all of `from`; the lengths are equal.
     fn store(from: &[f32], to: &mut [Self]);
+    /// Converts all of `from` to float32; the lengths are equal.
+    fn load(from: &[Self], to: &mut [f32]);
 }
 
 impl Float for f32 {
@@ -88,6 +90,10 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn store(from: &[f32], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
+    #[inline(always)]
+    fn load(from: &[Self], to: &mut [f32]) {
         to.copy_from_slice(from);
     }
 }
@@ -112,6 +118,10 @@ macro_rules! half_float {
             fn store(from: &[f32], to: &mut [Self]) {
                 use half::slice::HalfFloatSliceExt;
                 to.convert_from_f32_slice(from);
+            }
+            fn load(from: &[Self], to: &mut [f32]) {
+                use half::slice::HalfFloatSliceExt;
+                from.convert_to_f32_slice(to);
             }
         }
     )*};
@@ -167,6 +177,11 @@ impl<'a> View<'a> {
     /// How elements are stored.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// Where the elements begin.
+    pub fn pointer(&self) -> *const u8 {
+        self.pointer
     }
 
     /// Elements `from..from + len`.
@@ -332,6 +347,11 @@ impl<'a> FloatsMut<'a> {
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Where the elements begin, if they are float32. Who writes there promises what `with_range` asks.
+    pub fn f32_pointer(&self) -> Option<*mut f32> {
+        (self.dtype == DType::F32).then_some(self.pointer.cast())
     }
 
     /// Calls `write` with the elements `range` as float32: where they lie, or in `scratch`, from which they are stored afterwards.

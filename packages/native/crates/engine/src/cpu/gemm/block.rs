@@ -1,0 +1,221 @@
+//! One block of a product: packs its operands and runs the innermost loop over its tiles.
+
+use super::side::{Left, Side};
+use super::target::{Lines, Target};
+use super::tile::{put, put_part, tile};
+use crate::simd::{Kernel, Simd, dispatch_at};
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// A product as it is computed: of `left`, whose values are broadcast, and `right`, whose values fill vectors.
+pub struct Product<'a> {
+    pub depth: usize,
+    pub left: Side<'a>,
+    pub right: Side<'a>,
+    pub target: Target<'a>,
+    /// What is summed in registers before sums are put into the result (or added to it). It must depend on the shape only: the bits do.
+    pub depth_step: usize,
+    /// Read the left operand where it lies, if it can be.
+    pub left_in_place: bool,
+    /// All of the right operand, packed by [`pack_right`].
+    pub packed_right: Option<&'a [f32]>,
+    /// Columns of the right operand that are packed at once.
+    pub group: usize,
+    /// Whether results are written row after row.
+    pub by_rows: bool,
+}
+
+/// Rows and columns of a tile at each level.
+pub fn tile_size(level: Simd) -> (usize, usize) {
+    match level {
+        Simd::Portable => (4, 8),
+        Simd::Avx2 | Simd::Neon => (6, 16),
+        Simd::Avx512 | Simd::Avx512Bf16 => (12, 32),
+    }
+}
+
+/// Computes rows `rows` and columns `columns`, which begin at tiles.
+///
+/// # Safety
+/// No other thread uses these elements of the result.
+pub unsafe fn compute(level: Simd, product: &Product<'_>, rows: Range<usize>, columns: Range<usize>) {
+    SCRATCH.with_borrow_mut(|scratch| match level {
+        Simd::Portable => dispatch_at(level, Block::<4, 8, false> { product, rows, columns, scratch }),
+        Simd::Avx2 | Simd::Neon => dispatch_at(level, Block::<6, 16, true> { product, rows, columns, scratch }),
+        Simd::Avx512 | Simd::Avx512Bf16 => {
+            dispatch_at(level, Block::<12, 32, true> { product, rows, columns, scratch });
+        }
+    });
+}
+
+/// Packs columns `columns` of depths `depth` (one step) of `right` for [`Product::packed_right`].
+pub fn pack_right(level: Simd, right: Side<'_>, columns: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let scratch = &mut scratch.converted;
+        match level {
+            Simd::Portable => dispatch_at(level, Pack::<8> { right, columns, depth, packed, scratch }),
+            Simd::Avx2 | Simd::Neon => dispatch_at(level, Pack::<16> { right, columns, depth, packed, scratch }),
+            Simd::Avx512 | Simd::Avx512Bf16 => {
+                dispatch_at(level, Pack::<32> { right, columns, depth, packed, scratch })
+            }
+        }
+    });
+}
+
+/// What a thread needs for a block; kept for the next one.
+#[derive(Default)]
+struct Scratch {
+    left: Vec<f32>,
+    right: Vec<f32>,
+    converted: Vec<f32>,
+    converted_right: Vec<f32>,
+    sums: Vec<f32>,
+    lines: Lines,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+struct Pack<'a, const NR: usize> {
+    right: Side<'a>,
+    columns: Range<usize>,
+    depth: Range<usize>,
+    packed: &'a mut [f32],
+    scratch: &'a mut Vec<f32>,
+}
+
+impl<const NR: usize> Kernel for Pack<'_, NR> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.right.right::<NR>(&self.columns, &self.depth, self.packed, self.scratch);
+    }
+}
+
+struct Block<'a, const MR: usize, const NR: usize, const FMA: bool> {
+    product: &'a Product<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    scratch: &'a mut Scratch,
+}
+
+/// Where tiles go: row `i`, column `j` of the block (or of the whole result) at `pointer + i * stride + j`.
+#[derive(Clone, Copy)]
+struct Place {
+    pointer: *mut f32,
+    stride: usize,
+    add: bool,
+    /// Whether there is room for whole tiles at the edges.
+    padded: bool,
+}
+
+impl<const MR: usize, const NR: usize, const FMA: bool> Kernel for Block<'_, MR, NR, FMA> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Block { product, rows, columns, scratch } = self;
+        let Product { depth, ref target, depth_step, .. } = *product;
+        let Scratch { left: packed_left, right: packed, converted, converted_right, sums, lines } = scratch;
+        let in_place = target.in_place();
+        let stride = columns.len().next_multiple_of(NR);
+        if in_place.is_none() {
+            sums.resize(rows.len().next_multiple_of(MR) * stride, 0.0);
+        }
+        let steps = depth.div_ceil(depth_step).max(1);
+        for step in 0..steps {
+            let depths = step * depth_step..((step + 1) * depth_step).min(depth);
+            let left = product.left.left::<MR>(&rows, &depths, product.left_in_place, packed_left, converted);
+            for first in columns.clone().step_by(product.group) {
+                let group = first..(first + product.group).min(columns.end);
+                let panels = match product.packed_right {
+                    Some(all) => {
+                        let columns = (all.len() / depth.max(1)) * depths.start;
+                        &all[columns + group.start * depths.len()..]
+                    }
+                    None => {
+                        packed.resize(group.len().next_multiple_of(NR) * depths.len(), 0.0);
+                        product.right.right::<NR>(&group, &depths, packed, converted_right);
+                        &packed[..]
+                    }
+                };
+                let place = match in_place {
+                    Some(pointer) => {
+                        let from = rows.start * target.columns + group.start;
+                        // SAFETY: within the result.
+                        let pointer = unsafe { pointer.add(from) };
+                        Place { pointer, stride: target.columns, add: step > 0 || target.accumulate, padded: false }
+                    }
+                    None => {
+                        let pointer = sums[group.start - columns.start..].as_mut_ptr();
+                        Place { pointer, stride, add: step > 0, padded: true }
+                    }
+                };
+                let size = (rows.len(), group.len());
+                // SAFETY: the packed operands have these sizes, and the place is this block's, which is ours.
+                unsafe {
+                    if left.panel == 1 {
+                        tiles::<MR, NR, FMA, 1>(depths.len(), left, panels, place, size, product.by_rows);
+                    } else {
+                        tiles::<MR, NR, FMA, MR>(depths.len(), left, panels, place, size, product.by_rows);
+                    }
+                }
+                if step + 1 < steps {
+                    continue;
+                }
+                // SAFETY: the block is ours.
+                unsafe {
+                    match in_place {
+                        Some(_) => target.finish_in_place::<FMA>(&rows, &group, lines),
+                        None => {
+                            let sums = &sums[group.start - columns.start..];
+                            target.finish::<FMA>(&rows, &group, sums, stride, lines);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All tiles of `size` (rows and columns).
+///
+/// # Safety
+/// The operands have these sizes, and the place may be written.
+#[inline(always)]
+unsafe fn tiles<const MR: usize, const NR: usize, const FMA: bool, const STEP: usize>(
+    depth: usize,
+    left: Left,
+    panels: &[f32],
+    place: Place,
+    (rows, columns): (usize, usize),
+    by_rows: bool,
+) {
+    let (row_tiles, column_tiles) = (rows.div_ceil(MR), columns.div_ceil(NR));
+    let (outer, inner) = if by_rows { (row_tiles, column_tiles) } else { (column_tiles, row_tiles) };
+    for index in 0..outer * inner {
+        let (o, i) = (index / inner, index % inner);
+        let (row, column) = if by_rows { (o * MR, i * NR) } else { (i * MR, o * NR) };
+        let pointers: [*const f32; MR] = std::array::from_fn(|i| {
+            // Rows beyond the last are read from it; nobody looks at what is computed of them.
+            let offset =
+                if STEP == 1 { (row + i).min(rows - 1) * left.row_stride } else { row / MR * left.panel_stride + i };
+            // SAFETY: within the left operand.
+            unsafe { left.pointer.add(offset) }
+        });
+        let right = panels[column * depth..][..depth * NR].as_ptr();
+        // SAFETY: the operands have these values, and the place this tile.
+        unsafe {
+            let sums = tile::<MR, NR, FMA, STEP>(depth, pointers, right);
+            let to = place.pointer.add(row * place.stride + column);
+            let size = (rows - row, columns - column);
+            if place.padded || size.0 >= MR && size.1 >= NR {
+                put(&sums, to, place.stride, place.add);
+            } else {
+                put_part(&sums, to, place.stride, place.add, size);
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Products against plain loops in double precision.
+
+use super::{Pool, multiply};
+use crate::cpu::CpuDevice;
+use crate::ops::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+use crate::simd::Simd;
+use crate::storage::{DType, Float, View, ViewMut, bf16, f16};
+use proptest::prelude::*;
+
+/// Values of a storage, with a view of them.
+enum Stored {
+    Full(Vec<f32>),
+    Half(Vec<f16>),
+    Brain(Vec<bf16>),
+}
+
+impl Stored {
+    fn new(dtype: DType, values: &[f32]) -> Self {
+        match dtype {
+            DType::F16 => Self::Half(values.iter().map(|&x| Float::from_f32(x)).collect()),
+            DType::BF16 => Self::Brain(values.iter().map(|&x| Float::from_f32(x)).collect()),
+            _ => Self::Full(values.to_vec()),
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        match self {
+            Self::Full(values) => View::of(values),
+            Self::Half(values) => View::of(values),
+            Self::Brain(values) => View::of(values),
+        }
+    }
+
+    fn view_mut(&mut self) -> ViewMut<'_> {
+        match self {
+            Self::Full(values) => ViewMut::of(values),
+            Self::Half(values) => ViewMut::of(values),
+            Self::Brain(values) => ViewMut::of(values),
+        }
+    }
+
+    fn values(&self) -> Vec<f64> {
+        match self {
+            Self::Full(values) => values.iter().map(|&x| f64::from(x)).collect(),
+            Self::Half(values) => values.iter().map(|x| f64::from(x.to_f32())).collect(),
+            Self::Brain(values) => values.iter().map(|x| f64::from(x.to_f32())).collect(),
+        }
+    }
+}
+
+fn values(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|i| (((i + 3) * (seed * 2 + 7919) % 1009) as f32 - 504.0) / 504.0).collect()
+}
+
+/// How a matrix lies in memory: rows or columns together, with gaps.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    by_columns: bool,
+    gap: usize,
+    every: usize,
+}
+
+impl Layout {
+    fn strides(self, rows: usize, columns: usize) -> (usize, usize) {
+        if self.by_columns {
+            (self.every, rows * self.every + self.gap)
+        } else {
+            (columns * self.every + self.gap, self.every)
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    shape: (usize, usize, usize),
+    layouts: [Layout; 2],
+    storages: [DType; 3],
+    mode: Mode,
+    level: Simd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    Plain,
+    Accumulate,
+    Epilogue { bias: bool, gelu: bool, residual: bool },
+}
+
+fn layout() -> impl Strategy<Value = Layout> {
+    (any::<bool>(), 0_usize..3, prop_oneof![4 => Just(1_usize), 1 => Just(2)])
+        .prop_map(|(by_columns, gap, every)| Layout { by_columns, gap, every })
+}
+
+fn storage() -> impl Strategy<Value = DType> {
+    prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F16), 1 => Just(DType::BF16)]
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let size = || prop_oneof![Just(1_usize), Just(7), Just(33), 1_usize..50, 120_usize..270];
+    let depth = prop_oneof![Just(0_usize), Just(1), Just(33), 1_usize..50, 120_usize..600];
+    let mode = prop_oneof![
+        Just(Mode::Plain),
+        Just(Mode::Accumulate),
+        (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(bias, gelu, residual)| Mode::Epilogue {
+            bias,
+            gelu,
+            residual
+        }),
+    ];
+    let level = proptest::sample::select(Simd::available());
+    ((size(), size(), depth), [layout(), layout()], [storage(), storage(), storage()], mode, level)
+        .prop_map(|(shape, layouts, storages, mode, level)| Case { shape, layouts, storages, mode, level })
+}
+
+fn run(case: &Case) {
+    let (m, n, k) = case.shape;
+    let [a_strides, b_strides] = [case.layouts[0].strides(m, k), case.layouts[1].strides(k, n)];
+    let len = |rows: usize, columns: usize, (row, column): (usize, usize)| {
+        if rows * columns == 0 { 0 } else { (rows - 1) * row + (columns - 1) * column + 1 }
+    };
+    let a = Stored::new(case.storages[0], &values(len(m, k, a_strides), 1));
+    let b = Stored::new(case.storages[1], &values(len(k, n, b_strides), 2));
+    let mut c = Stored::new(case.storages[2], &values(m * n, 3));
+    let bias = Stored::new(case.storages[1], &values(n, 4));
+    let residual = Stored::new(case.storages[0], &values(m * n, 5));
+    let (before, a_values, b_values) = (c.values(), a.values(), b.values());
+    let epilogue = match case.mode {
+        Mode::Epilogue { bias: with_bias, gelu, residual: with_residual } => {
+            Epilogue { bias: with_bias.then(|| bias.view()), residual: with_residual.then(|| residual.view()), gelu }
+        }
+        _ => Epilogue::default(),
+    };
+    let matrix = |data, (row_stride, column_stride)| Matrix { data, row_stride, column_stride };
+    multiply(
+        case.level,
+        &Pool::default(),
+        GemmShape { m, n, k },
+        matrix(a.view(), a_strides),
+        matrix(b.view(), b_strides),
+        MatrixMut { data: c.view_mut() },
+        case.mode == Mode::Accumulate,
+        epilogue,
+    )
+    .expect("fits");
+
+    let rounding = match case.storages[2] {
+        DType::F16 => 1e-3,
+        DType::BF16 => 8e-3,
+        _ => 2e-6,
+    };
+    let (bias, residual) = (bias.values(), residual.values());
+    for (index, actual) in c.values().into_iter().enumerate() {
+        let (i, j) = (index / n, index % n);
+        let terms =
+            |p: usize| a_values[i * a_strides.0 + p * a_strides.1] * b_values[p * b_strides.0 + j * b_strides.1];
+        let mut expected: f64 = (0..k).map(terms).sum();
+        let magnitude: f64 = (0..k).map(terms).map(f64::abs).sum();
+        match case.mode {
+            Mode::Plain => {}
+            Mode::Accumulate => expected += before[index],
+            Mode::Epilogue { bias: with_bias, gelu, residual: with_residual } => {
+                expected += if with_bias { bias[j] } else { 0.0 };
+                if gelu {
+                    let z = 0.797_884_56 * (expected + 0.044_715 * expected.powi(3));
+                    expected *= 0.5 * (1.0 + z.tanh());
+                }
+                expected += if with_residual { residual[index] } else { 0.0 };
+            }
+        }
+        let tolerance = rounding * (1.0 + expected.abs()) + 2e-6 * magnitude;
+        assert!((actual - expected).abs() <= tolerance, "element ({i}, {j}) is {actual}, not {expected}, in {case:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn products_equal_plain_loops_in_every_layout_and_storage(case in case()) {
+        run(&case);
+    }
+}
+
+#[test]
+fn large_products_are_cut_into_blocks_rightly() {
+    let row = Layout { by_columns: false, gap: 0, every: 1 };
+    let column = Layout { by_columns: true, ..row };
+    for level in Simd::available() {
+        for (shape, layouts) in [
+            ((65, 1100, 530), [row, column]),
+            ((400, 1030, 300), [row, column]),
+            ((300, 70, 700), [row, row]),
+            ((410, 1030, 64), [column, row]),
+            ((203, 520, 1030), [row, row]),
+        ] {
+            let mode = Mode::Epilogue { bias: true, gelu: true, residual: true };
+            for storages in [[DType::F32; 3], [DType::BF16, DType::F32, DType::BF16], [DType::F16; 3]] {
+                run(&Case { shape, layouts, storages, mode, level });
+            }
+            run(&Case { shape, layouts, storages: [DType::F32; 3], mode: Mode::Accumulate, level });
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    let product = |threads: usize| {
+        std::thread::spawn(move || {
+            crate::threads::set_threads(threads).expect("a pool");
+            let (m, n, k) = (70, 600, 700);
+            let (a, b, mut c) = (values(m * k, 1), values(k * n, 2), vec![0.0_f32; m * n]);
+            for b in [Matrix::row_major(View::of(&b), n), Matrix::row_major(View::of(&b), k).transposed()] {
+                let (a, c) = (Matrix::row_major(View::of(&a), k), MatrixMut { data: ViewMut::of(&mut c) });
+                CpuDevice::default().gemm(GemmShape { m, n, k }, a, b, c, false, Epilogue::default()).expect("fits");
+            }
+            c
+        })
+        .join()
+        .expect("no panic")
+    };
+    assert_eq!(product(1), product(3));
+}
+
+#[test]
+fn stacks_are_multiplied_by_their_indices() {
+    let (m, n, k) = (3, 5, 4);
+    let (a, b) = (values(2 * m * k, 1), values(3 * k * n, 2));
+    let mut c = vec![0.0_f32; 3 * m * n];
+    let (left, right) = ([1, 0, 1], [0, 2, 1]);
+    let batches = Batches { left_stride: m * k, right_stride: k * n, left: &left, right: &right };
+    let (a_matrix, b_matrix) = (Matrix::row_major(View::of(&a), k), Matrix::row_major(View::of(&b), n));
+    let device = CpuDevice::default();
+    let shape = GemmShape { m, n, k };
+    device.batched_gemm(shape, batches, a_matrix, b_matrix, MatrixMut { data: ViewMut::of(&mut c) }).expect("fits");
+    for (index, &actual) in c.iter().enumerate() {
+        let (entry, i, j) = (index / (m * n), index / n % m, index % n);
+        let (a_from, b_from) = (left[entry] as usize * m * k, right[entry] as usize * k * n);
+        let expected: f32 = (0..k).map(|p| a[a_from + i * k + p] * b[b_from + p * n + j]).sum();
+        assert!((actual - expected).abs() < 1e-5, "{actual}, not {expected}");
+    }
+    let beyond = Batches { right: &[0, 3, 1], ..batches };
+    let c = MatrixMut { data: ViewMut::of(&mut c) };
+    assert!(device.batched_gemm(shape, beyond, a_matrix, b_matrix, c).is_err());
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    let (short, fits, integers) = ([0.0_f32; 11], [0.0_f32; 12], [0_i32; 12]);
+    let product = |a: View<'_>, b: View<'_>, accumulate: bool, bias: Option<View<'_>>| {
+        let mut c = [0.0_f32; 9];
+        CpuDevice::default()
+            .gemm(
+                GemmShape { m: 3, n: 3, k: 4 },
+                Matrix::row_major(a, 4),
+                Matrix::row_major(b, 3),
+                MatrixMut { data: ViewMut::of(&mut c) },
+                accumulate,
+                Epilogue { bias, ..Epilogue::default() },
+            )
+            .is_ok()
+    };
+    let (short, fits, integers) = (View::of(&short), View::of(&fits), View::of(&integers));
+    assert!(product(fits, fits, false, Some(fits)));
+    assert!(!product(short, fits, false, None));
+    assert!(!product(fits, short, false, None));
+    assert!(!product(fits, integers, false, None));
+    assert!(!product(fits, fits, true, Some(fits)));
+    assert!(!product(fits, fits, false, Some(View::of(&[0.0_f32; 2]))));
+}
