@@ -8,7 +8,7 @@ import {
   type JsonObject,
 } from '@tensorloom/core';
 import type { ResolvedConfig } from './config/resolve.ts';
-import { describeOptions, describeRanks } from './distributed/describe.ts';
+import { describeBlocks, describeOptions, describeRanks } from './distributed/describe.ts';
 import { firstRanksFirst } from './distributed/first-ranks-first.ts';
 import { exitCodes } from './exit-codes.ts';
 import { finishRun } from './finish-run.ts';
@@ -109,9 +109,9 @@ async function trainAndReport(run: StartedRun): Promise<number> {
 
   fabric.seedEverything(config.seed);
   const prepared = await firstRanksFirst(fabric, () => prepareRun(inputs, config, folder, fabric, progress));
-  if (config.compile) fabric.accelerator.compile?.(prepared.model);
   const parameterCount = prepared.model.parameterCount();
   const [model, optimizer] = await fabric.setup(prepared.model, (parameters) => createOptimizer(config, parameters));
+  describeBlocks(config, fabric.blockReport(model), progress);
   const length = runLength(prepared.trainLoader.length as number, config);
   const schedule = createSchedule(config, optimizer, length.steps);
   const trainBatches = fabric.setupDataLoader(prepared.trainLoader);

@@ -8,8 +8,19 @@ export type { Json, JsonObject, LoadOptions, StateDict, Stateful, StoredState, S
 export { Module, snakeCase } from './modules/module.ts';
 export { Parameter, type Gradient } from './modules/parameter.ts';
 export type { ShardedValue, ShardPlacement } from './modules/sharded-value.ts';
+export {
+  isTransformerBlock,
+  plainExecution,
+  type BlockExecution,
+  type BlockParameters,
+  type BlockProgram,
+  type CompiledBlock,
+  type TransformerBlock,
+} from './modules/block-program.ts';
 export { hookForward, type ForwardHooks } from './modules/hook-forward.ts';
 export { mergeSorted, RowSparse } from './autograd/row-sparse.ts';
+export { accumulatingOp, type AccumulatingOp, type Wanted } from './autograd/accumulating-op.ts';
+export { checkpointed } from './autograd/checkpointed.ts';
 export { accumulateGradient } from './autograd/accumulate.ts';
 export { backward, type BackwardOptions, type LossOutput } from './autograd/backward.ts';
 export { fusedOp, hasKernel, tensorOf, type FusedOpDefinition, type TensorOrParameter } from './ops/fused-op.ts';
@@ -128,6 +139,7 @@ export type { FabricOptions } from './fabric/options.ts';
 export type { Plugin } from './fabric/plugins.ts';
 export { unwrapModule, type FabricModule } from './fabric/fabric-module.ts';
 export { unwrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric/fabric-optimizer.ts';
+export type { BlockReport } from './fabric/set-up-blocks.ts';
 export { FabricDataLoader, type AnyLoader, type LoaderAbilities } from './fabric/fabric-data-loader.ts';
 export type { BackwardOptions as FabricBackwardOptions, ClipGradientsOptions } from './fabric/call-options.ts';
 export type { BackwardResult, TrainingCounts } from './fabric/training-steps.ts';

@@ -19,6 +19,7 @@ export const globalDefaults = {
   accelerator: 'auto',
   precision: '32-true',
   compile: false,
+  activationCheckpointing: false,
   optimizer: 'adam',
   maxSkippedSteps: 10,
   seed: 123,

@@ -63,7 +63,14 @@ export const runSchema = z.strictObject({
   accelerator: name().describe('what computes: auto, tensorflow, wasm, cpu'),
   precision: name().describe('how numbers are stored: 32-true, 16-mixed, bf16-mixed, …'),
   threads: count().optional().describe('compute threads; default: what the accelerator chooses'),
-  compile: z.boolean().describe('compile the step where the accelerator has a compiler'),
+  compile: z
+    .boolean()
+    .describe('run each transformer block as one operation, where the accelerator has a compiler (native)'),
+  activationCheckpointing: z
+    .boolean()
+    .describe(
+      'keep only the inputs of transformer blocks for backward, which computes them again: less memory, a third more work',
+    ),
   microBatchSize: count().describe('texts per forward and backward pass'),
   accumulate: count().describe(
     'micro-batches per optimizer step over all ranks, which take equal parts of them; effective batch size = micro-batch size x accumulate',

@@ -1,5 +1,5 @@
 /** What a run says at its start of its options and its ranks. */
-import type { Fabric } from '@tensorloom/core';
+import type { BlockReport, Fabric } from '@tensorloom/core';
 import type { ResolvedConfig } from '../config/resolve.ts';
 import { flagName, optionKeys, type RunConfig } from '../config/schema.ts';
 import type { Progress } from '../run/progress.ts';
@@ -35,4 +35,23 @@ export function describeRanks(
   progress.line(
     `${strategy} on ${worldSize} ranks over ${shownGroups[processGroupName] ?? processGroupName}: each takes ${accumulate / worldSize} of the ${accumulate} micro-batches of a step, of ${microBatchSize} texts`,
   );
+}
+
+/** What `--compile` and `--activation-checkpointing` came to; without them there is nothing to say. */
+export function describeBlocks(
+  config: Pick<RunConfig, 'compile' | 'activationCheckpointing'>,
+  { blocks, compiled, recomputed, plain }: BlockReport,
+  progress: Pick<Progress, 'line'>,
+): void {
+  const lines = [
+    ...(config.compile ? [`compiled ${compiled} of ${blocks} transformer blocks`] : []),
+    ...(config.activationCheckpointing
+      ? [`backward computes ${recomputed} of ${blocks} transformer blocks again`]
+      : []),
+  ];
+  if (lines.length > 0) progress.line(lines.join(' | '));
+  for (const reason of new Set(plain.map((block) => block.reason))) {
+    const names = plain.filter((block) => block.reason === reason).map(({ name }) => name);
+    progress.line(`  op by op: ${names.join(', ')}: ${reason}`);
+  }
 }

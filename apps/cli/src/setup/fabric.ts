@@ -18,6 +18,8 @@ export function createFabric(config: RunConfig, loggers: readonly Logger[]): Fab
     processGroupOptions: processGroupOptions(config),
     loggers,
     maxSkippedSteps: config.maxSkippedSteps,
+    compile: config.compile,
+    activationCheckpointing: config.activationCheckpointing,
     ...(devices === undefined ? {} : { devices }),
     ...(numNodes === undefined ? {} : { numNodes }),
     ...(collectiveTimeoutMs === undefined ? {} : { collectiveTimeoutMs }),
@@ -31,13 +33,13 @@ export async function launchFabric(config: RunConfig, loggers: readonly Logger[]
   try {
     const fabric = createFabric(config, loggers);
     await fabric.launch();
-    if (config.compile && fabric.accelerator.compile === undefined)
-      throw new TensorloomError('UNSUPPORTED', noCompiler(fabric.accelerator.name));
     return fabric;
   } catch (error) {
     // A preset may ask for several things that are not there: all are told at once.
-    if (!config.compile || !isUnsupported(error) || error.message.includes('--compile') || canCompile(config))
-      throw error;
+    if (!config.compile || !isUnsupported(error) || canCompile(config)) throw error;
+    // Fabric has refused the compiler alone, without the flag's name.
+    if (error.message.includes('has no compiler'))
+      throw new TensorloomError('UNSUPPORTED', noCompiler(config.accelerator), { cause: error });
     throw new TensorloomError('UNSUPPORTED', `${error.message}\n${noCompiler(config.accelerator)}`, { cause: error });
   }
 }
@@ -61,7 +63,7 @@ function isUnsupported(error: unknown): error is TensorloomError {
 
 function canCompile({ accelerator }: Pick<RunConfig, 'accelerator'>): boolean {
   const names = accelerator === 'auto' ? accelerators.names() : [accelerator];
-  return names.some((name) => accelerators.get(name).create().compile !== undefined);
+  return names.some((name) => accelerators.get(name).create().compileBlock !== undefined);
 }
 
 function noCompiler(accelerator: string): string {

@@ -1,4 +1,5 @@
 /** What a piece of hardware, with the tfjs backend that drives it, must tell Fabric. One file each beside this one. */
+import type { BlockProgram, CompiledBlock } from '../modules/block-program.ts';
 import { Registry } from '../registry.ts';
 
 /** What live tensors take. */
@@ -31,8 +32,11 @@ export interface Accelerator {
   memory(): MemoryStatistics;
   /** From here on new float activations are stored as `storage`; `null` restores float32. Present where `storages` has halves. */
   setActivationStorage?(storage: FloatStorage | null): void;
-  /** Where the accelerator can compile a module's step; absent where it cannot. */
-  compile?(module: unknown): void;
+  /**
+   * The block as one operation; absent where the accelerator has no compiler.
+   * @throws TensorloomError `UNSUPPORTED` for a block that it cannot compile
+   */
+  compileBlock?(program: BlockProgram): CompiledBlock;
 }
 
 /** Higher `priority` is preferred by `auto`. */

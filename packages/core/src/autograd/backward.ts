@@ -78,7 +78,7 @@ function recordAndWalk<T extends LossOutput>(
       );
     const seed = typeof options.seed === 'function' ? options.seed(result) : (options.seed ?? 1);
     options.onWalk?.(new Set(plan.uses.keys()));
-    walk(plan, loss, seed, options.onParameterReady);
+    walk(plan, loss, tf.scalar(seed, 'float32'), options.onParameterReady);
   } catch (error) {
     disposeMade(result, firstId);
     throw error;

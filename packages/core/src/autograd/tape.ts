@@ -2,6 +2,12 @@
 import type { Gradient } from '../modules/parameter.ts';
 import { tf, type Tensor } from '../tensors.ts';
 
+/** In the place of a gradient: the operation has added it into the parameter's `grad` itself. */
+export const added: unique symbol = Symbol('added');
+
+/** One function per input. */
+export type GradientFunctions = Readonly<Record<string, (() => Gradient | typeof added) | undefined>>;
+
 /** One recorded operation. `gradient` maps d(loss)/d(outputs) to one function per input, which computes that input's part. */
 export interface TapeNode {
   readonly id: number;
@@ -9,9 +15,7 @@ export interface TapeNode {
   readonly inputs: Readonly<Record<string, Tensor | undefined>>;
   readonly outputs: readonly Tensor[];
   readonly saved?: readonly Tensor[];
-  readonly gradient?: (
-    outputGradients: readonly (Tensor | null)[],
-  ) => Readonly<Record<string, (() => Gradient) | undefined>>;
+  readonly gradient?: (outputGradients: readonly (Tensor | null)[]) => GradientFunctions;
 }
 
 /**
@@ -21,11 +25,7 @@ export interface TapeNode {
 export interface RecordedOp {
   readonly inputs: Readonly<Record<string, Tensor>>;
   forward(save: (tensors: readonly Tensor[]) => void): Tensor;
-  backward(
-    outputGradient: Tensor,
-    saved: readonly Tensor[],
-    needed: readonly string[],
-  ): Readonly<Record<string, () => Gradient>>;
+  backward(outputGradient: Tensor, saved: readonly Tensor[], needed: readonly string[]): GradientFunctions;
 }
 
 interface EngineInternals {
@@ -41,7 +41,7 @@ interface EngineInternals {
   runKernelFunc(operation: {
     inputs: Readonly<Record<string, Tensor>>;
     forwardFunc: (backend: unknown, save: (tensors: Tensor[]) => void) => Tensor;
-    backwardsFunc: (outputGradient: Tensor, saved: Tensor[]) => Readonly<Record<string, () => Gradient>>;
+    backwardsFunc: (outputGradient: Tensor, saved: Tensor[]) => GradientFunctions;
   }): Tensor;
 }
 
@@ -123,12 +123,14 @@ export function gradientsOf(
   gradient: NonNullable<TapeNode['gradient']>,
   outputGradients: readonly (Tensor | null)[],
   needed: readonly string[],
-): ReturnType<NonNullable<TapeNode['gradient']>> {
+): GradientFunctions {
+  // A gradient may be computed by a walk of its own.
+  const outer = neededInputs;
   neededInputs = needed;
   try {
     return gradient(outputGradients);
   } finally {
-    neededInputs = null;
+    neededInputs = outer;
   }
 }
 

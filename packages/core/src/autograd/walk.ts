@@ -1,10 +1,10 @@
 /** The backward walk over a recorded tape. */
-import { TensorloomError } from '../errors.ts';
 import type { Gradient, Parameter } from '../modules/parameter.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { accumulateGradient } from './accumulate.ts';
+import { differentiate } from './differentiate.ts';
 import { RowSparse } from './row-sparse.ts';
-import { activeScopeId, freeSaved, gradientsOf, type TapeNode } from './tape.ts';
+import { freeSaved, type TapeNode } from './tape.ts';
 
 /** A node that leads from a parameter to the loss, with the names of those of its inputs that depend on a parameter. */
 interface Step {
@@ -18,15 +18,25 @@ export interface WalkPlan {
   readonly uses: ReadonlyMap<Parameter, number>;
   /** Parameter by id of a tensor that stands for it. */
   readonly parameterOf: ReadonlyMap<number, Parameter>;
+  /** Ids of the other tensors whose gradients are wanted. */
+  readonly inputs: readonly number[];
 }
 
-/** Picks the nodes between the parameters and the loss and frees at once what the others saved. */
-export function planWalk(tape: readonly TapeNode[], parameters: readonly Parameter[], loss: Tensor): WalkPlan {
+/**
+ * Picks the nodes between the parameters and the loss and frees at once what the others saved.
+ * @param inputs other tensors whose gradients are wanted
+ */
+export function planWalk(
+  tape: readonly TapeNode[],
+  parameters: readonly Parameter[],
+  loss: Tensor,
+  inputs: readonly Tensor[] = [],
+): WalkPlan {
   const parameterOf = new Map(
     parameters.flatMap((parameter) => parameter.tapeIds.map((id) => [id, parameter] as const)),
   );
 
-  const fromParameters = new Set(parameterOf.keys());
+  const fromParameters = new Set([...parameterOf.keys(), ...inputs.map(({ id }) => id)]);
   for (const node of tape)
     if (Object.values(node.inputs).some((input) => input !== undefined && fromParameters.has(input.id)))
       for (const output of node.outputs) fromParameters.add(output.id);
@@ -35,33 +45,37 @@ export function planWalk(tape: readonly TapeNode[], parameters: readonly Paramet
   const steps: Step[] = [];
   const uses = new Map<Parameter, number>();
   for (const node of [...tape].reverse()) {
-    const inputs = Object.entries(node.inputs).flatMap(([name, input]) =>
+    const names = Object.entries(node.inputs).flatMap(([name, input]) =>
       input !== undefined && fromParameters.has(input.id) ? [name] : [],
     );
-    if (inputs.length === 0 || !node.outputs.some((output) => toLoss.has(output.id))) {
+    if (names.length === 0 || !node.outputs.some((output) => toLoss.has(output.id))) {
       freeSaved(node);
       continue;
     }
-    for (const name of inputs) {
+    for (const name of names) {
       const { id } = node.inputs[name] as Tensor;
       toLoss.add(id);
       const parameter = parameterOf.get(id);
       if (parameter !== undefined) uses.set(parameter, (uses.get(parameter) ?? 0) + 1);
     }
-    steps.push({ node, inputs });
+    steps.push({ node, inputs: names });
   }
-  return { steps, uses, parameterOf };
+  return { steps, uses, parameterOf, inputs: inputs.map(({ id }) => id) };
 }
 
-/** Walks `plan` from the loss; `plan`'s saved tensors are freed node by node, on failure the caller frees the rest. */
+/**
+ * Walks `plan` from the loss; `plan`'s saved tensors are freed node by node, on failure the caller frees the rest.
+ * @param outputGradient of the loss; owned by the walk
+ * @returns gradients of the plan's inputs by id, kept and owned by the caller; none of those that the loss does not depend on
+ */
 export function walk(
   plan: WalkPlan,
   loss: Tensor,
-  seed: number,
+  outputGradient: Tensor,
   onParameterReady?: (parameter: Parameter) => void,
-): void {
+): ReadonlyMap<number, Tensor> {
   const usesLeft = new Map(plan.uses);
-  const gradients = new Map<number, Tensor>([[loss.id, tf.keep(tf.scalar(seed, 'float32'))]]);
+  const gradients = new Map<number, Tensor>([[loss.id, tf.keep(outputGradient)]]);
   try {
     for (const { node, inputs } of plan.steps) {
       const outputGradients = node.outputs.map((output) => take(gradients, output.id));
@@ -82,73 +96,15 @@ export function walk(
         if (left === 0) onParameterReady?.(parameter);
       }
     }
+    return new Map(
+      plan.inputs.flatMap((id) => {
+        const gradient = take(gradients, id);
+        return gradient === null ? [] : [[id, gradient] as const];
+      }),
+    );
   } finally {
     for (const gradient of gradients.values()) gradient.dispose();
   }
-}
-
-/** Gradients of a node's `inputs`, kept and each owned by the caller. Frees all else: `outputGradients`, what the node had saved, temporaries. */
-function differentiate(
-  node: TapeNode,
-  inputs: readonly string[],
-  outputGradients: readonly (Tensor | null)[],
-): (readonly [string, Gradient])[] {
-  const results: [string, Gradient][] = [];
-  const owned = new Set<Tensor>();
-  try {
-    const { gradient } = node;
-    if (gradient === undefined)
-      throw new TensorloomError(
-        'UNSUPPORTED',
-        `Cannot differentiate: the operation ${node.kernelName} has no gradient in tfjs. Compose it of operations that have one.`,
-      );
-    tf.tidy(() => {
-      const scope = activeScopeId();
-      const functions = gradientsOf(gradient, outputGradients, inputs);
-      for (const name of inputs) {
-        const compute = functions[name];
-        if (compute === undefined)
-          throw new TensorloomError(
-            'UNSUPPORTED',
-            `Cannot differentiate ${node.kernelName} with respect to its input '${name}': no gradient is defined.`,
-          );
-        // In a tidy of its own, so that one input's temporaries are gone before the next one's are made.
-        let result = inOwnTidy(compute);
-        // A gradient function may return a tensor that is not its own: its argument, a saved tensor, or one twice.
-        if (!(result instanceof RowSparse) && (result.scopeId !== scope || result.kept || owned.has(result)))
-          result = result.clone();
-        checkShape(node, name, result);
-        const values = tf.keep(result instanceof RowSparse ? result.rows : result);
-        owned.add(values);
-        results.push([name, result]);
-      }
-    });
-  } catch (error) {
-    for (const tensor of owned) tensor.dispose();
-    throw error;
-  } finally {
-    for (const outputGradient of outputGradients) outputGradient?.dispose();
-    freeSaved(node);
-  }
-  return results;
-}
-
-function inOwnTidy(compute: () => Gradient): Gradient {
-  let result: Gradient | undefined;
-  tf.tidy(() => {
-    result = compute();
-    return result instanceof RowSparse ? result.rows : result;
-  });
-  return result as Gradient;
-}
-
-function checkShape(node: TapeNode, name: string, gradient: Gradient): void {
-  if (gradient instanceof RowSparse) return;
-  const input = node.inputs[name] as Tensor;
-  if (gradient.dtype !== 'float32' || !tf.util.arraysEqual(gradient.shape, input.shape))
-    throw new Error(
-      `Error in the gradient of ${node.kernelName} for its input '${name}': it must be float32 [${input.shape.join(', ')}], but it is ${gradient.dtype} [${gradient.shape.join(', ')}].`,
-    );
 }
 
 function addDense(gradients: Map<number, Tensor>, id: number, gradient: Gradient, node: TapeNode): void {

@@ -13,6 +13,7 @@ import { connect, type Connections } from './connect.ts';
 import { chooseDevice, isForSeveral } from './devices.ts';
 import { bindToProcess, isConsequence, lastWord, lingerMs, releaseFromProcess } from './group-lifetime.ts';
 import { meetRanks, startRanks } from './join-ranks.ts';
+import { checkCompiler } from './set-up-blocks.ts';
 import { resolveOptions, type FabricOptions, type ResolvedOptions } from './options.ts';
 import { countOf } from './world.ts';
 
@@ -106,6 +107,7 @@ export class FabricRuntime {
     await this.abortingOnFailure(async () => {
       selection ??= await this.#select();
       checkPair(selection.accelerator, precision);
+      if (this.options.compile) checkCompiler(selection.accelerator);
       this.#deviceIndex = chooseDevice(selection.accelerator, this.options.devices, world.environment.localRank);
       await selection.accelerator.activate({ deviceIndex: this.#deviceIndex, ...this.#threads });
       strategy.setup({ accelerator: selection.accelerator, precision, processGroup });

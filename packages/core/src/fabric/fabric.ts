@@ -17,6 +17,7 @@ import { restoreParameters, wrapModule, type FabricModule } from './fabric-modul
 import { wrapOptimizer, type FabricOptimizer, type OptimizerInput } from './fabric-optimizer.ts';
 import { FabricState } from './fabric-state.ts';
 import type { FabricOptions } from './options.ts';
+import { setUpBlocks, type BlockReport } from './set-up-blocks.ts';
 import { setUpDataLoader, type SetUpDataLoaderOptions } from './set-up-data-loader.ts';
 import type { BackwardResult, TrainingCounts } from './training-steps.ts';
 
@@ -29,6 +30,7 @@ export type SetUpOptimizers<Inputs extends readonly OptimizerInput[]> = {
 export class Fabric extends FabricState {
   /** Loaders in the middle of a pass, the one that delivered last at the end. */
   readonly #passes = new Map<object, boolean>();
+  readonly #blockReports = new WeakMap<Module, BlockReport>();
 
   constructor(options: FabricOptions = {}) {
     super(options);
@@ -76,7 +78,13 @@ export class Fabric extends FabricState {
     if (storage !== 'float32') withActivationStorage(this.accelerator, storage, () => restoreParameters(module));
     const placed = (await this.strategy.setupModule(module)) as M;
     this.known.add(module, placed);
+    this.#blockReports.set(placed, setUpBlocks(placed, this.accelerator, this.options));
     return wrapModule(placed, this.accelerator, this.precision);
+  }
+
+  /** How the blocks of a module that was set up run: compiled, recomputed in backward, or op by op. @throws TensorloomError `NOT_SET_UP` */
+  blockReport(model: Module): BlockReport {
+    return this.#blockReports.get(this.known.moduleBehind(model, 'blockReport')) as BlockReport;
   }
 
   /** Sets up optimizers of a module that has been set up before. Returns one, or as many as were given. */

@@ -35,6 +35,10 @@ export interface FabricOptions {
   readonly rankTimeoutMs?: number;
   /** CPU threads of this rank's accelerator (default: what a launcher gives it, else the accelerator's own choice). */
   readonly threads?: number;
+  /** Run transformer blocks as one operation each, where the accelerator has a compiler (default false). */
+  readonly compile?: boolean;
+  /** Keep only the inputs of transformer blocks for backward, which computes them again: less memory, more work (default false). */
+  readonly activationCheckpointing?: boolean;
   readonly loggers?: Logger | readonly Logger[];
   /** Objects with hooks for `fabric.call`. */
   readonly callbacks?: object | readonly object[];
@@ -58,6 +62,8 @@ export interface ResolvedOptions {
   readonly collectiveTimeoutMs: number | undefined;
   readonly rankTimeoutMs: number | undefined;
   readonly threads: number | undefined;
+  readonly compile: boolean;
+  readonly activationCheckpointing: boolean;
   readonly loggers: readonly Logger[];
   readonly callbacks: readonly object[];
   readonly plugins: readonly Plugin[];
@@ -82,6 +88,8 @@ const schema = z.strictObject({
   collectiveTimeoutMs: milliseconds.optional(),
   rankTimeoutMs: milliseconds.optional(),
   threads: count.optional(),
+  compile: z.boolean('expected true or false').optional(),
+  activationCheckpointing: z.boolean('expected true or false').optional(),
   loggers: oneOrMany.optional(),
   callbacks: oneOrMany.optional(),
   plugins: z.array(object, 'expected a list').optional(),
@@ -121,6 +129,8 @@ export function resolveOptions(
     collectiveTimeoutMs: given.collectiveTimeoutMs,
     rankTimeoutMs: given.rankTimeoutMs,
     threads: given.threads ?? fromLauncher.threads,
+    compile: given.compile ?? false,
+    activationCheckpointing: given.activationCheckpointing ?? false,
     loggers: list(given.loggers),
     callbacks: list(given.callbacks),
     plugins: given.plugins ?? [],

@@ -3,6 +3,14 @@ import type { Accelerator, FloatStorage } from '../accelerators/accelerator.ts';
 import { TensorloomError } from '../errors.ts';
 
 const current = new WeakMap<Accelerator, FloatStorage>();
+/** What the innermost call has set. */
+let innermost: { readonly accelerator: Accelerator; readonly storage: FloatStorage } | null = null;
+
+/** Runs a function, later, with new float tensors stored as they are stored now. */
+export function withSameActivationStorage(): <T>(fn: () => T) => T {
+  const now = innermost;
+  return (fn) => (now === null ? fn() : withActivationStorage(now.accelerator, now.storage, fn));
+}
 
 /**
  * Runs the synchronous `fn` with new float tensors stored as `storage`; what was set before comes back, also after an exception.
@@ -11,17 +19,19 @@ const current = new WeakMap<Accelerator, FloatStorage>();
  */
 export function withActivationStorage<T>(accelerator: Accelerator, storage: FloatStorage, fn: () => T): T {
   const before = current.get(accelerator) ?? 'float32';
-  if (before === storage) return synchronous(fn());
-  if (accelerator.setActivationStorage === undefined)
+  if (before !== storage && accelerator.setActivationStorage === undefined)
     throw new TensorloomError(
       'UNSUPPORTED',
       `Accelerator '${accelerator.name}' stores ${accelerator.storages.join(', ')} only, not ${storage}.`,
     );
-  set(accelerator, storage);
+  const outer = innermost;
+  innermost = { accelerator, storage };
+  if (before !== storage) set(accelerator, storage);
   try {
     return synchronous(fn());
   } finally {
-    set(accelerator, before);
+    innermost = outer;
+    if (before !== storage) set(accelerator, before);
   }
 }
 
