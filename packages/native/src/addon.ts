@@ -119,8 +119,6 @@ export interface DropoutFunctions {
   dropout(x: Handle, rate: number, seed: number, storage: number): Handle;
 }
 
-/** All functions of the addon. */
-export type Addon = MemoryFunctions & GemmFunctions & LayerNormFunctions & AttentionFunctions & DropoutFunctions & ElementwiseFunctions & MovementFunctions;
 /** Functions of one and two operands, element by element (crates/addon/src/elementwise.rs). */
 export interface ElementwiseFunctions {
   unary(code: number, x: Handle, first: number, second: number, storage: number): Handle;
@@ -130,6 +128,7 @@ export interface ElementwiseFunctions {
   binary(code: number, a: Handle, aShape: Int32Array, b: Handle, bShape: Int32Array, storage: number): Handle;
   compare(code: number, a: Handle, aShape: Int32Array, b: Handle, bShape: Int32Array): Handle;
   select(condition: Handle, a: Handle, b: Handle, storage: number): Handle;
+}
 
 /** Moving elements (crates/addon/src/movement.rs). */
 export interface MovementFunctions {
@@ -144,7 +143,17 @@ export interface MovementFunctions {
     axis: number,
     inner: number,
     count: number,
+  ): Handle;
+}
 
+/** All functions of the addon. */
+export type Addon = MemoryFunctions &
+  GemmFunctions &
+  LayerNormFunctions &
+  AttentionFunctions &
+  DropoutFunctions &
+  ElementwiseFunctions &
+  MovementFunctions;
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {
