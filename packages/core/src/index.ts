@@ -40,8 +40,10 @@ export {
   type RowUpdate,
 } from './optimizers/optimizer.ts';
 export { Adam, AdamW, type AdamGroup, type AdamOptions } from './optimizers/adam.ts';
-export type { AdamStepAttributes } from './optimizers/adam-step.ts';
-export { SGD, type SGDGroup, type SGDOptions } from './optimizers/sgd.ts';
+export { adamCorrections, type AdamStepAttributes } from './optimizers/adam-step.ts';
+export { SGD, type SGDGroup, type SGDOptions, type SGDStepAttributes } from './optimizers/sgd.ts';
+export type { RowStepAttributes } from './optimizers/row-step.ts';
+export type { MemoryKind } from './memory-label.ts';
 export { LearningRateSchedule, schedules, type ScheduleFactor, type ScheduleOptions } from './optimizers/schedules.ts';
 export { clipGradients, gradientNorm, scaleGradients } from './optimizers/gradients.ts';
 export { Metric } from './metrics/metric.ts';

@@ -146,6 +146,39 @@ export interface MovementFunctions {
   ): Handle;
 }
 
+/** Steps of optimizers in place (crates/addon/src/optimizers.rs, which says what the factors are). */
+export interface OptimizerFunctions {
+  adamStep(value: Handle, gradient: Handle, expAvg: Handle, expAvgSq: Handle, factors: Float64Array): void;
+  sgdStep(value: Handle, gradient: Handle, momentum: Handle | null, factors: Float64Array): void;
+  adamRows(
+    table: Float32Array,
+    gradients: Handle,
+    expAvg: Float32Array,
+    expAvgSq: Float32Array,
+    rows: Int32Array,
+    offsets: Int32Array,
+    width: number,
+    factors: Float64Array,
+  ): void;
+  sgdRows(
+    table: Float32Array,
+    gradients: Handle,
+    momentum: Float32Array | null,
+    rows: Int32Array,
+    offsets: Int32Array,
+    width: number,
+    factors: Float64Array,
+  ): void;
+}
+
+/** What is done to gradients (crates/addon/src/gradients.rs). */
+export interface GradientFunctions {
+  accumulate(into: Handle, gradient: Handle): void;
+  scaleInPlace(values: Handle, factor: number): void;
+  norm(tensors: Uint32Array, p: number): number;
+  addRows(into: Handle, rows: Handle, positions: Int32Array, width: number): void;
+}
+
 /** All functions of the addon. */
 export type Addon = MemoryFunctions &
   GemmFunctions &
@@ -153,7 +186,9 @@ export type Addon = MemoryFunctions &
   AttentionFunctions &
   DropoutFunctions &
   ElementwiseFunctions &
-  MovementFunctions;
+  MovementFunctions &
+  OptimizerFunctions &
+  GradientFunctions;
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {

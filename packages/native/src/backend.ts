@@ -36,6 +36,20 @@ export class NativeBackend extends MathBackendCPU {
     return { dataId: tensor.dataId, shape: [...shape], dtype: tensor.dtype };
   }
 
+  /** Whether no other tensor shares the data, so that kernels that say so may change them in place. */
+  isExclusive({ dataId }: tf.TensorInfo): boolean {
+    return this.dataOf(dataId).refCount === 1;
+  }
+
+  /** A new tensor with the same elements, stored alike, as the same kind of memory. */
+  copy(tensor: tf.TensorInfo): tf.TensorInfo {
+    const handle = this.handle(tensor);
+    const copied = addon().uploadFloats(addon().read(handle) as Float32Array, addon().storageOf(handle));
+    const copy = this.fromHandle(copied, tensor.shape, tensor.dtype);
+    this.dataOf(copy.dataId).label(this.dataOf(tensor.dataId).kind);
+    return copy;
+  }
+
   override write(values: tf.backend_util.BackendValues, _shape: number[], dtype: tf.DataType): DataId {
     return this.#add(TensorData.inJavaScript(dtype, values));
   }

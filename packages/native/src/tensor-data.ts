@@ -1,12 +1,14 @@
 /** What the backend knows of one tensor's data: where it is (the engine, JavaScript, or both), and how often it is used. */
 import { type tf } from '@tensorloom/core';
-import { addon, type Elements, type Handle } from './addon.ts';
+import { addon, memoryKinds, type Elements, type Handle } from './addon.ts';
 
 /** Data of a tensor, under the names that tfjs's CPU kernels expect. */
 export class TensorData {
   refCount = 1;
   /** Parts of a complex tensor, which itself has no data. */
   complexTensorInfos?: { readonly real: tf.TensorInfo; readonly imag: tf.TensorInfo };
+  /** As the addon's code. */
+  #kind: number = memoryKinds.tensor;
   #handle: Handle | null;
   #values: tf.backend_util.BackendValues | null;
 
@@ -38,6 +40,7 @@ export class TensorData {
     if (this.#handle === null) {
       this.#handle = upload(this.#values as Elements, this.dtype);
       this.#values = null;
+      if (this.#kind !== memoryKinds.tensor) addon().setKind(this.#handle, this.#kind);
     }
     return this.#handle;
   }
@@ -45,6 +48,17 @@ export class TensorData {
   /** Whether `values` are where they lie: not so for halves. */
   get canBeSeen(): boolean {
     return this.#handle === null ? this.#values !== null : hasView(this.#handle);
+  }
+
+  /** What the memory is for. */
+  get kind(): number {
+    return this.#kind;
+  }
+
+  /** Counts the memory as another kind, from now on or from when the data come to the engine. */
+  label(kind: number): void {
+    this.#kind = kind;
+    if (this.#handle !== null) addon().setKind(this.#handle, kind);
   }
 
   /** The values: where they lie if that is possible, else a copy. Do not change them. */

@@ -3,6 +3,7 @@ import type { RowSparse } from '../autograd/row-sparse.ts';
 import { isTapeOn } from '../autograd/tape.ts';
 import { TensorloomError } from '../errors.ts';
 import type { HostTensor } from '../host-tensor.ts';
+import { labelMemory } from '../memory-label.ts';
 import type { StoredTensor } from '../stateful.ts';
 import type { Tensor } from '../tensors.ts';
 import { tf } from '../tensors.ts';
@@ -46,7 +47,7 @@ export class Parameter {
   ) {
     this.shape = [...value.shape];
     this.size = value.size;
-    this.#device = tf.keep(value);
+    this.#device = labelMemory(tf.keep(value), 'parameter');
   }
 
   /** The current value; do not dispose. Valid until the next update of the parameter; if it is sharded, until the end of the forward or backward. */
@@ -60,7 +61,8 @@ export class Parameter {
       if (this.#host === null)
         throw new TensorloomError('MISUSE', `Parameter ${this.name} was used after it had been disposed.`);
       // A copy: some backends would share the array, and a clone that someone keeps must not change with it.
-      this.#device = tf.keep(tf.tensor(this.#host.slice(), [...this.shape], 'float32'));
+      const value = tf.keep(tf.tensor(this.#host.slice(), [...this.shape], 'float32'));
+      this.#device = labelMemory(value, 'parameter');
     }
     return this.#device;
   }
@@ -70,7 +72,7 @@ export class Parameter {
     this.#refuseIfSharded('assigned');
     tf.util.assertShapesMatch([...this.shape], next.shape, `Parameter ${this.name}: `);
     const previous = this.#device;
-    this.#device = tf.keep(next);
+    this.#device = labelMemory(tf.keep(next), 'parameter');
     this.#host = null;
     if (previous !== next) previous?.dispose();
   }

@@ -13,6 +13,7 @@ import {
   type ParameterGroups,
   type RowUpdate,
 } from './optimizer.ts';
+import { rowStepAttributes } from './row-step.ts';
 
 /** Hyper-parameters of Adam and AdamW. */
 export interface AdamOptions {
@@ -36,7 +37,8 @@ registerTensorflowAdamStep();
  *
  * A backend takes the update over by registering a tfjs kernel `AdamStep` with the inputs `value`, `gradient`, `expAvg` and
  * `expAvgSq` and the attributes `AdamStepAttributes`. It either changes the first and the last two in place and returns `[]`,
- * or consumes these three and returns their successors.
+ * or consumes these three and returns their successors. It takes over steps on rows of a table in host memory by a kernel
+ * `AdamRows` (`RowStepAttributes`), which returns `[]`.
  */
 export class Adam extends Optimizer<AdamGroup> {
   protected readonly momentNames = ['exp_avg', 'exp_avg_sq'];
@@ -73,6 +75,16 @@ export class Adam extends Optimizer<AdamGroup> {
     // Coupled decay gives every row a gradient.
     if (attributes.weightDecay !== 0 && !attributes.decoupled) rows.visitAll();
     else rows.visit(gradient.indices);
+    if (isKernel('AdamRows')) {
+      parameter.updateOnHost((table) =>
+        runKernel(
+          'AdamRows',
+          { gradients: gradient.rows },
+          { ...attributes, ...rowStepAttributes(rows, table, gradient.indices) },
+        ),
+      );
+      return;
+    }
     const offsets = rows.gradientOffsets(gradient.indices);
     const gradients = gradient.rows.dataSync<'float32'>();
     const { lr, weightDecay, beta1, beta2, epsilon, decoupled } = attributes;

@@ -1,11 +1,17 @@
 /** Norm and clipping of the gradients of parameters, as torch.nn.utils.clip_grad_norm_ and clip_grad_value_. */
 import { gradientValues, keepGradient, mapGradient } from '../autograd/accumulate.ts';
+import { isKernel } from '../autograd/tape.ts';
 import { TensorloomError } from '../errors.ts';
+import { labelMemory } from '../memory-label.ts';
 import type { Parameter } from '../modules/parameter.ts';
+import { runKernel } from '../ops/fused-op.ts';
 import { tf, type Scalar, type Tensor } from '../tensors.ts';
 
 /**
  * The p-norm of all gradients taken as one vector, as a scalar on the device. 0 if there are no gradients.
+ *
+ * A backend takes it over by registering a tfjs kernel `GradientNorm` with any number of inputs, whatever their names, and the
+ * attribute `normType`, which returns the scalar: not finite exactly if an element is not, or if it is too large for a float32.
  * @param normType p > 0, or Infinity for the largest absolute value
  */
 export function gradientNormTensor(parameters: Iterable<Parameter>, normType = 2): Scalar {
@@ -16,6 +22,10 @@ export function gradientNormTensor(parameters: Iterable<Parameter>, normType = 2
       grad === null || gradientValues(grad).size === 0 ? [] : [gradientValues(grad)],
     );
     if (gradients.length === 0) return tf.scalar(0);
+    if (isKernel('GradientNorm'))
+      return runKernel('GradientNorm', Object.fromEntries(gradients.entries()), {
+        normType,
+      })[0] as Scalar;
     return vectorNorm(tf.stack(gradients.map((gradient) => tf.tidy(() => vectorNorm(gradient, normType)))), normType);
   });
 }
@@ -35,9 +45,19 @@ export function gradientNorm(parameters: Iterable<Parameter>, normType = 2): num
   return value;
 }
 
-/** Multiplies all gradients. */
+/**
+ * Multiplies all gradients.
+ *
+ * A backend does it in place by registering a tfjs kernel `ScaleGradient` with the input `values` and the attribute `factor`: it
+ * either changes them and returns `[]`, or, where something else shares the data, returns the product.
+ */
 export function scaleGradients(parameters: Iterable<Parameter>, factor: number): void {
-  if (factor !== 1) replaceGradients(parameters, (values) => tf.mul(values, factor));
+  if (factor === 1) return;
+  replaceGradients(parameters, (values) =>
+    isKernel('ScaleGradient')
+      ? (runKernel('ScaleGradient', { values }, { factor })[0] ?? values)
+      : tf.mul(values, factor),
+  );
 }
 
 /** What gradients are multiplied with so that their norm does not exceed `maxNorm`: `min(1, maxNorm / (norm + 1e-6))`. */
@@ -92,11 +112,15 @@ export function clipGradientValues(parameters: Iterable<Parameter>, limit: numbe
   replaceGradients(parameters, (values) => tf.clipByValue(values, -limit, limit));
 }
 
+/** `fn` may change the values in place and return them. */
 function replaceGradients(parameters: Iterable<Parameter>, fn: (values: Tensor) => Tensor): void {
   for (const parameter of parameters) {
     const previous = parameter.grad;
     if (previous === null) continue;
-    parameter.grad = keepGradient(mapGradient(previous, (values) => tf.tidy(() => fn(values))));
+    const next = mapGradient(previous, (values) => tf.tidy(() => fn(values)));
+    if (gradientValues(next) === gradientValues(previous)) continue;
+    parameter.grad = keepGradient(next);
+    labelMemory(gradientValues(next), 'gradient');
     previous.dispose();
   }
 }

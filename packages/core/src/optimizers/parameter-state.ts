@@ -1,4 +1,5 @@
 /** What an optimizer keeps for one parameter: its number of updates and its moments, dense or of the rows visited. */
+import { labelMemory } from '../memory-label.ts';
 import type { Parameter } from '../modules/parameter.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { RowMoments } from './row-moments.ts';
@@ -23,9 +24,9 @@ export class ParameterState {
   /** Dense moments (zero at first), in the order of `momentNames`. They stay owned by this object. */
   get dense(): readonly Tensor[] {
     if (this.#dense === null) {
-      this.#dense = (this.#rows?.toDense() ?? this.momentNames.map(() => tf.zeros([...this.parameter.shape]))).map(
-        (tensor) => tf.keep(tensor),
-      );
+      this.#dense = (
+        this.#rows?.toDense() ?? this.momentNames.map(() => tf.fill([...this.parameter.shape], 0, 'float32'))
+      ).map((tensor) => labelMemory(tf.keep(tensor), 'optimizerState'));
       this.#rows?.dispose();
       this.#rows = null;
     }
@@ -35,7 +36,7 @@ export class ParameterState {
   /** Replaces the dense moments, taking ownership. */
   set dense(next: readonly Tensor[]) {
     for (const tensor of this.#dense ?? []) if (!next.includes(tensor)) tensor.dispose();
-    this.#dense = next.map((tensor) => tf.keep(tensor));
+    this.#dense = next.map((tensor) => labelMemory(tf.keep(tensor), 'optimizerState'));
   }
 
   /** Moments by row. Only while `canUpdateRows`. */

@@ -11,6 +11,7 @@ import {
   type ParameterGroups,
   type RowUpdate,
 } from './optimizer.ts';
+import { rowStepAttributes } from './row-step.ts';
 
 /** Hyper-parameters of SGD. */
 export interface SGDOptions {
@@ -29,7 +30,8 @@ export interface SGDOptions {
 /** A parameter group of SGD with its hyper-parameters. */
 export type SGDGroup = SGDOptions & ParameterGroup;
 
-interface Attributes extends SGDOptions {
+/** What the kernel `SGDStep` gets as attributes. */
+export interface SGDStepAttributes extends SGDOptions {
   /** 1 for the first step, in which dampening does not count. */
   readonly step: number;
 }
@@ -38,7 +40,9 @@ interface Attributes extends SGDOptions {
  * `g += λ w; b = μ b + (1 - dampening) g (first step: b = g); w -= lr · (nesterov ? g + μ b : b)`; without momentum `w -= lr g`.
  *
  * A backend takes the update over by registering a tfjs kernel `SGDStep` with the inputs `value`, `gradient` and, with
- * momentum, `momentumBuffer`, which changes the first and the last in place and returns `[]`.
+ * momentum, `momentumBuffer`. It either changes the first and the last in place and returns `[]`, or consumes these and
+ * returns their successors. It takes over steps on rows of a table in host memory by a kernel `SGDRows`
+ * (`RowStepAttributes`), which returns `[]`.
  */
 export class SGD extends Optimizer<SGDGroup> {
   protected readonly momentNames: readonly string[];
@@ -60,13 +64,12 @@ export class SGD extends Optimizer<SGDGroup> {
     const attributes = attributesOf(group, step);
     const [momentumBuffer] = state.dense;
     const inputs = { value: parameter.value, gradient, ...(momentumBuffer && { momentumBuffer }) };
-    if (isKernel('SGDStep')) {
-      runKernel('SGDStep', inputs, attributes);
-      return;
-    }
-    const [value, ...moments] = sgdStep(inputs, attributes);
+    const [value, ...moments] = isKernel('SGDStep')
+      ? runKernel('SGDStep', inputs, attributes)
+      : sgdStep(inputs, attributes);
+    if (value === undefined) return;
     state.dense = moments;
-    parameter.assign(value as tf.Tensor);
+    parameter.assign(value);
   }
 
   protected override updateRows({ parameter, gradient, state, step }: RowUpdate, group: SGDGroup): void {
@@ -75,6 +78,16 @@ export class SGD extends Optimizer<SGDGroup> {
     // Decay gives every row a gradient; without momentum only the rows of this gradient move.
     if (weightDecay !== 0) rows.visitAll();
     else rows.visit(gradient.indices);
+    if (isKernel('SGDRows')) {
+      parameter.updateOnHost((table) =>
+        runKernel(
+          'SGDRows',
+          { gradients: gradient.rows },
+          { ...attributesOf(group, step), ...rowStepAttributes(rows, table, gradient.indices) },
+        ),
+      );
+      return;
+    }
     const offsets = rows.gradientOffsets(gradient.indices);
     const gradients = gradient.rows.dataSync<'float32'>();
     const buffer = rows.moments[0];
@@ -102,7 +115,7 @@ export class SGD extends Optimizer<SGDGroup> {
   }
 }
 
-function attributesOf({ lr, momentum, dampening, weightDecay, nesterov }: SGDGroup, step: number): Attributes {
+function attributesOf({ lr, momentum, dampening, weightDecay, nesterov }: SGDGroup, step: number): SGDStepAttributes {
   return { lr, momentum, dampening, weightDecay, nesterov, step };
 }
 
@@ -113,7 +126,7 @@ function sgdStep(
     gradient,
     momentumBuffer,
   }: { readonly value: tf.Tensor; readonly gradient: tf.Tensor; readonly momentumBuffer?: tf.Tensor },
-  { lr, momentum, dampening, weightDecay, nesterov, step }: Attributes,
+  { lr, momentum, dampening, weightDecay, nesterov, step }: SGDStepAttributes,
 ): tf.Tensor[] {
   return tf.tidy(() => {
     const g = weightDecay === 0 ? gradient : tf.add(gradient, tf.mul(value, weightDecay));

@@ -1,4 +1,5 @@
 /** All kernels of this backend, by family. Those that are not here are tfjs's CPU kernels. */
+import { gradientKernels } from './gradients.ts';
 import type { NativeKernel } from './kernel.ts';
 import { binaryKernels } from './binary.ts';
 import { bloomAttentionKernels } from './bloom-attention.ts';
@@ -9,6 +10,7 @@ import { linearKernels } from './linear.ts';
 import { matMulKernels } from './mat-mul.ts';
 import { movementKernels } from './movement.ts';
 import { unaryKernels } from './unary.ts';
+import { optimizerKernels } from './optimizers.ts';
 
 export const kernels: readonly NativeKernel[] = [
   ...binaryKernels,
@@ -20,4 +22,6 @@ export const kernels: readonly NativeKernel[] = [
   ...matMulKernels,
   ...movementKernels,
   ...unaryKernels,
+  ...optimizerKernels,
+  ...gradientKernels,
 ];

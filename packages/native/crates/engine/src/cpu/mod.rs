@@ -7,9 +7,12 @@ mod dropout;
 mod elementwise;
 mod gelu;
 mod gemm;
+mod gradients;
 mod layer_norm;
 pub mod math;
 mod movement;
+mod optimizers;
+mod row_steps;
 mod rows;
 mod strided;
 #[cfg(test)]
