@@ -13,9 +13,9 @@ export const sharedVitestConfig = defineConfig({
     environment: 'node',
     pool: 'forks',
     maxWorkers: 2,
-    // Generous: these catch what hangs, and are no measure of speed.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
+    // Generous: these catch what hangs, also on a machine that does much else, and are no measure of speed.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     ...(reportFolder === undefined
       ? {}
       : {

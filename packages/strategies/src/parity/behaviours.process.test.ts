@@ -20,7 +20,7 @@ describe.each([2, 4])('on %i ranks', (worldSize) => {
   beforeAll(async () => {
     const url = new URL('./behaviours.testing.ts', import.meta.url);
     ranks = await runLocalRanks<Behaviours>(worldSize, url, { runs: compressed, strategies });
-  }, 120_000);
+  });
 
   it.each(strategies)('%s holds its share of gradients and optimizer state', (strategy) => {
     const bytes = 4 * 2 * 64 * 128;

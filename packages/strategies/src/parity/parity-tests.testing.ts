@@ -77,7 +77,7 @@ export function parityTests(
       results = await manyRanks(worldSize, inputs);
       // Three ranks: the fewest for which the order of a sum matters.
       if (worldSize === 3) again = await manyRanks(worldSize, inputs);
-    }, 120_000);
+    });
 
     it.each(all.map(([name], i) => [name, i] as const))('%s', async (_name, i) => {
       await expectParity(

@@ -82,7 +82,7 @@ beforeAll(async () => {
   // Starting ranks takes longer than their runs: two starts of each number have to do.
   saved = await runAll([...saves.map(({ leg }) => leg), ...wholes]);
   resumed = await runAll(resumes.map(({ leg }) => leg));
-}, 240_000);
+});
 
 describe('a checkpoint', () => {
   it.each(saves.map(({ cut, leg }) => [label(leg), cut.name, leg] as const))(

@@ -31,7 +31,7 @@ describe('a run of four ranks', () => {
     ];
     whole = (await manyRanks(4, runs))[0] as ParityResult[];
     expected = await oneProcess({ ...base, strategy: 'accumulate' });
-  }, 180_000);
+  });
 
   it('goes on to the last bit', async () => {
     const [resumed] = await manyRanks(
@@ -44,7 +44,7 @@ describe('a run of four ranks', () => {
         place,
         whole[strategies.indexOf(strategy)]?.digest,
       ]);
-  }, 120_000);
+  });
 
   it('goes on by any of the strategies on two ranks, as one process would have', async () => {
     const others = cases.flatMap(({ at, ...each }) => strategies.map((strategy) => ({ ...each, at, next: strategy })));
@@ -56,7 +56,7 @@ describe('a run of four ranks', () => {
       const difference = largestDifference((resumed?.[i] as ParityResult).parameters, expected.parameters);
       expect(difference, `${strategy} ${place}, then ${next}`).toBeLessThan(TOLERANCE);
     }
-  }, 180_000);
+  });
 
   it('goes on in one process', async () => {
     for (const { input, at, strategy, place } of cases) {

@@ -12,7 +12,7 @@ describe('auto on several hosts', () => {
       const run = await runRankProcesses<string>(3, scenario, null, {
         processGroup: 'auto',
         ranksPerNode: 2,
-        timeoutMs: 60_000,
+        timeoutMs: 150_000,
       });
       expect(resultsOf(run)).toEqual(['shm+ws 6', 'shm+ws 6', 'shm+ws 6']);
     },
@@ -22,7 +22,7 @@ describe('auto on several hosts', () => {
     const run = await runRankProcesses<string>(2, scenario, null, {
       processGroup: 'auto',
       ranksPerNode: 1,
-      timeoutMs: 60_000,
+      timeoutMs: 150_000,
     });
     expect(resultsOf(run)).toEqual(['ws 3', 'ws 3']);
   });

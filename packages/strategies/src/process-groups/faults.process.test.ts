@@ -35,7 +35,7 @@ describe.each([
   const base = {
     processGroup,
     ranksPerNode: processGroup === 'shm+ws' ? 2 : worldSize,
-    timeoutMs: 90_000,
+    timeoutMs: 150_000,
     collectiveTimeoutMs: 60_000,
     rankTimeoutMs: 20_000,
   };

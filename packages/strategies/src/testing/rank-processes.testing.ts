@@ -17,7 +17,7 @@ export interface RankProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** For all together; then everything is killed and it is an error. */
   readonly timeoutMs: number;
-  /** Default 20 s and 5 s: shorter than those of real jobs. */
+  /** Default 60 s and 30 s: for a busy machine, on which ranks may start long after each other. */
   readonly collectiveTimeoutMs?: number;
   readonly rankTimeoutMs?: number;
   /** Pretends that so many ranks each are on hosts of their own. Default: all on one. */
@@ -65,8 +65,8 @@ export async function runRankProcesses<R>(
       input,
       processGroup: options.processGroup,
       options: options.options ?? {},
-      collectiveTimeoutMs: options.collectiveTimeoutMs ?? 20_000,
-      rankTimeoutMs: options.rankTimeoutMs ?? 5000,
+      collectiveTimeoutMs: options.collectiveTimeoutMs ?? 60_000,
+      rankTimeoutMs: options.rankTimeoutMs ?? 30_000,
     };
     await writeFile(path.join(folder, 'input'), serialize(given));
     const shared: NodeJS.ProcessEnv = {

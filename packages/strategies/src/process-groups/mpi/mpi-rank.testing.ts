@@ -1,5 +1,7 @@
 /** One rank under mpirun, for the tests of the transport: does what its argument names and prints what came of it. */
 import assert from 'node:assert/strict';
+import { readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   elementTypeOf,
@@ -14,7 +16,9 @@ import { joinMpi } from './mpi-transport.ts';
 
 const rank = Number(process.env['OMPI_COMM_WORLD_RANK']);
 const worldSize = Number(process.env['OMPI_COMM_WORLD_SIZE']);
-const { scenario, nonBlocking, maxCount, pretendedSize } = JSON.parse(process.argv[2] as string) as RankInput;
+const { scenario, nonBlocking, maxCount, pretendedSize, collectiveTimeoutMs, folder, failing } = JSON.parse(
+  process.argv[2] as string,
+) as RankInput;
 
 /** What the test tells each rank. */
 export interface RankInput {
@@ -22,6 +26,11 @@ export interface RankInput {
   readonly nonBlocking?: boolean;
   readonly maxCount?: number;
   readonly pretendedSize?: number;
+  readonly collectiveTimeoutMs?: number;
+  /** Empty: ranks that fail leave a file in it. */
+  readonly folder: string;
+  /** How many ranks fail. */
+  readonly failing: number;
 }
 
 function call(kind: CollectiveKind, arrays: Partial<CollectiveCall>): CollectiveCall {
@@ -187,7 +196,12 @@ async function join(): Promise<Transport> {
     mainAddress: '127.0.0.1',
     mainPort: 1,
   };
-  const job = { jobId: 'test', token: undefined, collectiveTimeoutMs: 2_000, rankTimeoutMs: 2_000 };
+  const job = {
+    jobId: 'test',
+    token: undefined,
+    collectiveTimeoutMs: collectiveTimeoutMs ?? 60_000,
+    rankTimeoutMs: 60_000,
+  };
   const request = {
     rank,
     worldSize: pretendedSize ?? worldSize,
@@ -210,6 +224,7 @@ try {
   const { code, message, stack } = error as TensorloomError;
   say({ code: code ?? stack, message });
   // mpirun ends the others as soon as one fails: they shall have their say.
-  await sleep(500);
+  writeFileSync(path.join(folder, `rank-${rank}`), '');
+  for (let look = 0; readdirSync(folder).length < failing && look < 600; look++) await sleep(50);
   process.exit(1);
 }

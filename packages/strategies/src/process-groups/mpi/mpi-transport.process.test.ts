@@ -1,5 +1,8 @@
 /** The medium `mpi` under mpirun. */
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it as test } from 'vitest';
 import { hasMpi } from '../../testing/has-mpi.testing.ts';
@@ -15,12 +18,17 @@ interface Outcome {
   readonly message?: string;
 }
 
-/** What the ranks said, by rank, and mpirun's exit code. */
+type Input = Omit<RankInput, 'folder' | 'failing'>;
+
+/** What the ranks said, by rank, and mpirun's exit code. @param failing how many ranks fail */
 async function mpirun(
   size: number,
-  input: RankInput,
+  given: Input,
+  failing = 0,
 ): Promise<{ readonly said: Outcome[]; readonly code: number | null; readonly output: string }> {
   const script = fileURLToPath(new URL('./mpi-rank.testing.ts', import.meta.url));
+  const folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-mpi-'));
+  const input: RankInput = { ...given, folder, failing };
   const how = ['--allow-run-as-root', '--oversubscribe', '--bind-to', 'none', '-np', String(size)];
   const child = spawn('mpirun', [...how, process.execPath, ...SOURCE_ARGUMENTS, script, JSON.stringify(input)]);
   const limit = setTimeout(() => child.kill('SIGTERM'), 120_000);
@@ -29,12 +37,13 @@ async function mpirun(
   child.stderr.on('data', (data: Buffer) => (output += data.toString()));
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
   clearTimeout(limit);
+  rmSync(folder, { recursive: true });
   const lines = output.split('\n').filter((line) => line.startsWith('@ '));
   const said = lines.map((line) => JSON.parse(line.slice(2)) as Outcome).sort((a, b) => a.rank - b.rank);
   return { said, code, output };
 }
 
-it.each<[number, string, Partial<RankInput>]>([
+it.each<[number, string, Partial<Input>]>([
   [1, 'blocking', {}],
   [3, 'polled', { nonBlocking: true }],
   [3, 'in rounds of a few elements', { maxCount: 5 }],
@@ -54,8 +63,8 @@ it('splits off a group with an order of its own', async () => {
 });
 
 /** All of `ranks` failed with the same words. */
-async function allFail(input: RankInput, code: string, message: string | RegExp, ranks = [0, 1, 2]): Promise<void> {
-  const outcome = await mpirun(3, input);
+async function allFail(input: Input, code: string, message: string | RegExp, ranks = [0, 1, 2]): Promise<void> {
+  const outcome = await mpirun(3, input, ranks.length);
   expect(
     outcome.said.map(({ rank }) => rank),
     outcome.output,
@@ -87,15 +96,15 @@ it('tells all ranks of a message that was not what its receiver expected', async
 
 it('names the rank that does not come', async () => {
   await allFail(
-    { scenario: 'a rank that does not come' },
+    { scenario: 'a rank that does not come', collectiveTimeoutMs: 4000 },
     'TIMEOUT',
-    /^barrier 'start': rank 1 did not come within 2 s\.$/,
+    /^barrier 'start': rank 1 did not come within 4 s\.$/,
     [0, 2],
   );
   await allFail(
-    { scenario: 'rank 0 does not come' },
+    { scenario: 'rank 0 does not come', collectiveTimeoutMs: 4000 },
     'TIMEOUT',
-    /^barrier 'start': rank 0 did not come within 2 s\.$/,
+    /^barrier 'start': rank 0 did not come within 4 s\.$/,
     [1, 2],
   );
 });

@@ -20,7 +20,7 @@ function request(changes: Partial<TransportRequest> = {}): TransportRequest {
     jobId: `test-worker-${process.pid}-${jobs++}`,
     token: 'secret',
     collectiveTimeoutMs: 20_000,
-    rankTimeoutMs: 500,
+    rankTimeoutMs: 20_000,
     options: {},
     ...changes,
   };
@@ -65,7 +65,8 @@ describe.runIf(shmUnavailable() === null)('WorkerProcessGroup', () => {
       worldSize: 2,
       localRank: rank,
       localWorldSize: 2,
-      rankTimeoutMs: 2000,
+      // Also the time in which they must have met.
+      rankTimeoutMs: 5000,
     }));
     const { jobId } = request();
     const [first, second] = await Promise.all(
@@ -79,7 +80,8 @@ describe.runIf(shmUnavailable() === null)('WorkerProcessGroup', () => {
   });
 
   it('passes on with its code why the ranks cannot meet', async () => {
-    await expect(WorkerProcessGroup.start('shm', request({ worldSize: 2, localWorldSize: 2 }))).rejects.toMatchObject({
+    const alone = request({ worldSize: 2, localWorldSize: 2, rankTimeoutMs: 500 });
+    await expect(WorkerProcessGroup.start('shm', alone)).rejects.toMatchObject({
       code: 'TIMEOUT',
       message: expect.stringContaining('Rank 1 did not come within 0.5 s') as string,
     });

@@ -115,7 +115,7 @@ describe('a rank that does not come', () => {
   });
 
   it('to the meeting is named by those who did', async () => {
-    const requests = await requestsFor(4, { rankTimeoutMs: 500 });
+    const requests = await requestsFor(4, { rankTimeoutMs: 3000 });
     const errors = await outcomes([0, 1, 3].map((rank) => createWsTransport(requests[rank]!)));
     for (const error of errors) {
       expect(error).toMatchObject({ code: 'TIMEOUT' });
@@ -169,10 +169,10 @@ describe('the end of a job', () => {
 });
 
 describe('a rank whose launcher has started it anew', () => {
-  const anew = { rankTimeoutMs: 600 };
+  const anew = { rankTimeoutMs: 2000 };
   /** As launchers number their attempts. */
   const attempts = async () => {
-    const first = await requestsFor(2, { jobId: 'job-0', rankTimeoutMs: 4000 });
+    const first = await requestsFor(2, { jobId: 'job-0', rankTimeoutMs: 10_000 });
     return { first, second: first.map((request) => ({ ...request, ...anew, jobId: 'job-1' })) };
   };
 
@@ -202,7 +202,7 @@ describe('a rank whose launcher has started it anew', () => {
       createWsTransport({ ...first[1]!, mainPort: cable.port }),
     ]);
     cable.target = await freePort();
-    const next = outcomes([createWsTransport({ ...second[0]!, rankTimeoutMs: 1500, mainPort: cable.target })]);
+    const next = outcomes([createWsTransport({ ...second[0]!, rankTimeoutMs: 3000, mainPort: cable.target })]);
     const pending = outcomes([ranks[1]!.execute(sumOf(floats(10)))]);
     cable.cut();
     expect((await pending)[0]).toMatchObject({
@@ -227,7 +227,7 @@ describe('the meeting', () => {
   it('keeps two jobs at once apart, also on one port', async () => {
     const requests = await requestsFor(2);
     const strangers = (
-      await requestsFor(2, { token: 'another', rankTimeoutMs: 400, mainPort: requests[0]!.mainPort })
+      await requestsFor(2, { token: 'another', rankTimeoutMs: 2000, mainPort: requests[0]!.mainPort })
     )[1]!;
     const meeting = Promise.all(requests.map((request) => createWsTransport(request)));
     const [error] = await outcomes([createWsTransport(strangers)]);

@@ -11,8 +11,9 @@ async function disturb(victim: number, signal: NodeJS.Signals): Promise<(string 
   let failed = 0;
   const { errors } = await runRankProcesses(WORLD_SIZE, SCENARIO, null, {
     processGroup: 'ws',
-    rankTimeoutMs: 5000,
-    timeoutMs: 60_000,
+    // It is also the time in which ranks must have met.
+    rankTimeoutMs: 10_000,
+    timeoutMs: 150_000,
     onNote: (_, text, pids) => {
       if (text === 'busy' && ++busy === WORLD_SIZE) process.kill(pids[victim]!, signal);
       if (text === 'failed' && ++failed === WORLD_SIZE - 1 && signal === 'SIGSTOP')

@@ -34,7 +34,7 @@ describe.runIf(isPossible)('with TLS', () => {
     const tls = makeCertificates(folder, 'first');
     const requests = await requestsFor(2, { options: { tls } });
     const meeting = Promise.all(requests.map((request) => createWsTransport(request)));
-    const stranger = { ...requests[1]!, rankTimeoutMs: 300 };
+    const stranger = { ...requests[1]!, rankTimeoutMs: 1500 };
     const other = { tls: makeCertificates(folder, 'second') };
     const errors = await outcomes([
       createWsTransport({ ...stranger, options: other }),
