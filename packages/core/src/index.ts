@@ -28,7 +28,11 @@ export { linear } from './ops/linear.ts';
 export { layerNorm } from './ops/layer-norm.ts';
 export { geluTanh } from './ops/gelu-tanh.ts';
 export { bloomAttention, bloomAttentionBias, type BloomAttentionOptions } from './ops/bloom-attention.ts';
-export { embeddingLookup } from './ops/embedding-lookup.ts';
+export {
+  embeddingLookup,
+  type EmbeddingLookupAttributes,
+  type EmbeddingLookupGradAttributes,
+} from './ops/embedding-lookup.ts';
 export { crossEntropy, type CrossEntropy } from './ops/cross-entropy.ts';
 export { binaryCrossEntropyWithLogits, meanSquaredError } from './ops/losses.ts';
 export { dropout, type SeedSource } from './ops/dropout.ts';

@@ -179,6 +179,12 @@ export interface GradientFunctions {
   addRows(into: Handle, rows: Handle, positions: Int32Array, width: number): void;
 }
 
+/** Rows of embedding tables (crates/addon/src/embedding.rs). */
+export interface EmbeddingFunctions {
+  gatherRows(table: Float32Array, indices: Int32Array, width: number, storage: number): Handle;
+  sumRows(values: Handle, slots: Int32Array, rows: number, width: number): Handle;
+}
+
 /** All functions of the addon. */
 export type Addon = MemoryFunctions &
   GemmFunctions &
@@ -188,7 +194,8 @@ export type Addon = MemoryFunctions &
   ElementwiseFunctions &
   MovementFunctions &
   OptimizerFunctions &
-  GradientFunctions;
+  GradientFunctions &
+  EmbeddingFunctions;
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {

@@ -50,6 +50,13 @@ export class NativeBackend extends MathBackendCPU {
     return copy;
   }
 
+  /** The elements where they lie, so that who changes them changes the tensor; null if other tensors share them or they are stored as halves. */
+  hostView(tensor: tf.TensorInfo): Float32Array | null {
+    if (!this.isExclusive(tensor)) return null;
+    const handle = this.handle(tensor);
+    return addon().storageOf(handle) === storageCodes.float32 ? (addon().view(handle) as Float32Array) : null;
+  }
+
   override write(values: tf.backend_util.BackendValues, _shape: number[], dtype: tf.DataType): DataId {
     return this.#add(TensorData.inJavaScript(dtype, values));
   }

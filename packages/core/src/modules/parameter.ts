@@ -3,6 +3,7 @@ import type { RowSparse } from '../autograd/row-sparse.ts';
 import { isTapeOn } from '../autograd/tape.ts';
 import { TensorloomError } from '../errors.ts';
 import type { HostTensor } from '../host-tensor.ts';
+import { hostView } from '../host-view.ts';
 import { labelMemory } from '../memory-label.ts';
 import type { StoredTensor } from '../stateful.ts';
 import type { Tensor } from '../tensors.ts';
@@ -15,7 +16,8 @@ export type Gradient = Tensor | RowSparse;
 /**
  * A large embedding table is read and updated a few rows at a time, and tfjs's tensors are immutable: replacing a few
  * rows on a stock backend copies the whole table. `embeddingLookup` therefore moves a table to host memory, where rows
- * are gathered and updated in place; `value` puts it on the device only when something asks for the whole of it.
+ * are gathered and updated in place; `value` puts it on the device only when something asks for the whole of it. Where a
+ * backend's tensors lie in host memory themselves, the table stays where it is and is changed there.
  *
  * A strategy may shard a parameter (`shardBy`): it keeps its shape, `value` gathers the whole from all ranks, and updates
  * and checkpoints go to the shards.
@@ -31,6 +33,8 @@ export class Parameter {
   readonly size: number;
   #device: Tensor | null;
   #host: Float32Array | null = null;
+  /** Whether `#host` is the memory of `#device`. */
+  #hostIsView = false;
   #handle: Tensor | null = null;
   #pinned = false;
   #source: ShardedValue | null = null;
@@ -114,19 +118,30 @@ export class Parameter {
     this.#refuseIfSharded('moved to host memory');
     if (this.#host === null) {
       const value = this.value;
-      // A copy: some backends hand out the array that the tensor was made from, which may have other owners.
-      this.#host = value.dataSync<'float32'>().slice();
-      this.#device = null;
-      value.dispose();
+      this.#host = hostView(value);
+      this.#hostIsView = this.#host !== null;
+      if (this.#host === null) {
+        // A copy: some backends hand out the array that the tensor was made from, which may have other owners.
+        this.#host = value.dataSync<'float32'>().slice();
+        this.#device = null;
+        value.dispose();
+      }
     }
     return this.#host;
   }
 
   /** Moves the value to host memory and lets `update` change it in place. */
   updateOnHost(update: (data: Float32Array) => void): void {
-    const data = this.hostData();
-    this.#device?.dispose();
-    this.#device = null;
+    let data = this.hostData();
+    // A clone of the tensor that someone keeps must not change with it.
+    if (this.#hostIsView && hostView(this.value) === null) {
+      data = this.#host = data.slice();
+      this.#hostIsView = false;
+    }
+    if (!this.#hostIsView) {
+      this.#device?.dispose();
+      this.#device = null;
+    }
     update(data);
   }
 

@@ -4,6 +4,7 @@ import type { NativeKernel } from './kernel.ts';
 import { binaryKernels } from './binary.ts';
 import { bloomAttentionKernels } from './bloom-attention.ts';
 import { dropoutKernels } from './dropout.ts';
+import { embeddingKernels } from './embedding.ts';
 import { geluTanhKernels } from './gelu-tanh.ts';
 import { layerNormKernels } from './layer-norm.ts';
 import { linearKernels } from './linear.ts';
@@ -18,6 +19,7 @@ export const kernels: readonly NativeKernel[] = [
   ...dropoutKernels,
   ...geluTanhKernels,
   ...layerNormKernels,
+  ...embeddingKernels,
   ...linearKernels,
   ...matMulKernels,
   ...movementKernels,

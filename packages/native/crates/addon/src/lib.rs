@@ -6,6 +6,7 @@
 mod attention;
 mod dropout;
 mod elementwise;
+mod embedding;
 mod gelu;
 mod gemm;
 mod gradients;

@@ -2,12 +2,26 @@
 
 use crate::error::Result;
 use crate::memory::{Buffer, Kind, Pool};
-use crate::ops::{Binary, BloomAttention, Dropout, Gelu, Gemm, Gradients, LayerNorm, Movement, Optimizers, Unary};
+use crate::ops::{
+    Binary, BloomAttention, Dropout, Embedding, Gelu, Gemm, Gradients, LayerNorm, Movement, Optimizers, Unary,
+};
 
 /// A place where tensors live and kernels run. The addon knows devices by this trait only, so that another one (CUDA) can
 /// be added beside [`crate::cpu`] without a change to what calls it.
 pub trait Device:
-    Send + Sync + Binary + BloomAttention + Dropout + Gelu + Gemm + Gradients + LayerNorm + Movement + Optimizers + Unary
+    Send
+    + Sync
+    + Binary
+    + BloomAttention
+    + Dropout
+    + Embedding
+    + Gelu
+    + Gemm
+    + Gradients
+    + LayerNorm
+    + Movement
+    + Optimizers
+    + Unary
 {
     /// For people: the instructions it uses and its threads.
     fn describe(&self) -> String;

@@ -106,3 +106,60 @@ impl Dropout for CpuDevice {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Simd, dispatch_at};
+    use crate::storage::f16;
+    use proptest::prelude::*;
+
+    /// Core's loop, from one element to the next.
+    fn composite(len: usize, rate: f64, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let drawn = |bits: u32| {
+            let bits = (bits ^ (bits >> 15)).wrapping_mul(1 | bits);
+            let bits = bits.wrapping_add((bits ^ (bits >> 7)).wrapping_mul(61 | bits)) ^ bits;
+            f64::from(bits ^ (bits >> 14))
+        };
+        (0..len)
+            .map(|_| {
+                state = state.wrapping_add(STEP);
+                if drawn(state) >= rate * 2f64.powi(32) { (1.0 / (1.0 - rate)) as f32 } else { 0.0 }
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+        #[test]
+        fn the_mask_is_the_composite_s_at_every_level(len in 0usize..40_000, rate in 0.0f64..1.0, seed: u32) {
+            let expected = composite(len, rate, seed);
+            let mut output = vec![f32::NAN; len];
+            let dropping = Dropping { rate, seed };
+            CpuDevice::default().dropout(View::of(&vec![1.0f32; len]), dropping, ViewMut::of(&mut output)).expect("floats");
+            prop_assert_eq!(&output, &expected);
+            for level in Simd::available() {
+                let mask = Mask::new(dropping).expect("in range");
+                dispatch_at(level, Apply { x: &vec![1.0; len], output: &mut output, mask, first: 0 });
+                prop_assert_eq!(&output, &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn halves_are_read_and_written_and_other_operands_refused() {
+        let x: Vec<f16> = (0..3000).map(|i| f16::from_f32(i as f32)).collect();
+        let mut output = vec![f16::NAN; 3000];
+        let dropping = Dropping { rate: 0.5, seed: 3 };
+        CpuDevice::default().dropout(View::of(&x), dropping, ViewMut::of(&mut output)).expect("floats");
+        let expected = composite(3000, 0.5, 3);
+        assert!((0..3000).all(|i| output[i].to_f32() == x[i].to_f32() * expected[i]));
+        fn refused(x: View<'_>, rate: f64, output: ViewMut<'_>) -> bool {
+            CpuDevice::default().dropout(x, Dropping { rate, seed: 0 }, output).is_err()
+        }
+        assert!(refused(View::of(&[1i32]), 0.1, ViewMut::of(&mut [1.0f32])));
+        assert!(refused(View::of(&[1.0f32]), 0.1, ViewMut::of(&mut [1.0f32; 2])));
+        assert!(refused(View::of(&[1.0f32]), 1.0, ViewMut::of(&mut [1.0f32])));
+    }
+}

@@ -5,6 +5,7 @@ mod binary;
 mod column_sums;
 mod dropout;
 mod elementwise;
+mod embedding;
 mod gelu;
 mod gemm;
 mod gradients;
