@@ -185,6 +185,38 @@ export interface EmbeddingFunctions {
   sumRows(values: Handle, slots: Int32Array, rows: number, width: number): Handle;
 }
 
+/** Softmax and cross-entropy (crates/addon/src/softmax.rs). */
+export interface SoftmaxFunctions {
+  softmax(x: Handle, width: number, storage: number): Handle;
+  crossEntropy(logits: Handle, labels: Handle, ignoreIndex: number, items: number): [loss: Handle, logSumExp: Handle];
+  /** Returns `logits` itself if the gradient took their place. */
+  crossEntropyGrad(
+    outputGradient: Handle,
+    logits: Handle,
+    labels: Handle,
+    logSumExp: Handle,
+    ignoreIndex: number,
+    items: number,
+    mayOverwrite: boolean,
+  ): Handle;
+}
+
+/** Reductions along an axis (crates/addon/src/reduce.rs). */
+export interface ReduceFunctions {
+  /** `[outer, reduced, inner]` to `[outer, inner]`. */
+  reduce(
+    x: Handle,
+    reduction: number,
+    outer: number,
+    reduced: number,
+    inner: number,
+    factor: number,
+    storage: number,
+  ): Handle;
+  argReduce(x: Handle, largest: boolean, width: number): Handle;
+  cumulativeSum(x: Handle, width: number, exclusive: boolean, reverse: boolean): Handle;
+}
+
 /** All functions of the addon. */
 export type Addon = MemoryFunctions &
   GemmFunctions &
@@ -195,7 +227,9 @@ export type Addon = MemoryFunctions &
   MovementFunctions &
   OptimizerFunctions &
   GradientFunctions &
-  EmbeddingFunctions;
+  EmbeddingFunctions &
+  SoftmaxFunctions &
+  ReduceFunctions;
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {

@@ -14,4 +14,6 @@ mod layer_norm;
 mod memory;
 mod movement;
 mod optimizers;
+mod reduce;
+mod softmax;
 mod tensors;

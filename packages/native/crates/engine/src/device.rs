@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::memory::{Buffer, Kind, Pool};
 use crate::ops::{
-    Binary, BloomAttention, Dropout, Embedding, Gelu, Gemm, Gradients, LayerNorm, Movement, Optimizers, Unary,
+    Binary, BloomAttention, CrossEntropy, Dropout, Embedding, Gelu, Gemm, Gradients, LayerNorm, Movement, Optimizers,
+    Reduce, Softmax, Unary,
 };
 
 /// A place where tensors live and kernels run. The addon knows devices by this trait only, so that another one (CUDA) can
@@ -13,6 +14,7 @@ pub trait Device:
     + Sync
     + Binary
     + BloomAttention
+    + CrossEntropy
     + Dropout
     + Embedding
     + Gelu
@@ -21,6 +23,8 @@ pub trait Device:
     + LayerNorm
     + Movement
     + Optimizers
+    + Reduce
+    + Softmax
     + Unary
 {
     /// For people: the instructions it uses and its threads.

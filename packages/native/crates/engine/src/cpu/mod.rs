@@ -3,6 +3,7 @@
 mod attention;
 mod binary;
 mod column_sums;
+mod cross_entropy;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -10,11 +11,14 @@ mod gelu;
 mod gemm;
 mod gradients;
 mod layer_norm;
+mod log_sum_exp;
 pub mod math;
 mod movement;
 mod optimizers;
+mod reduce;
 mod row_steps;
 mod rows;
+mod softmax;
 mod strided;
 #[cfg(test)]
 mod testing;

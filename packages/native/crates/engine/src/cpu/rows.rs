@@ -36,6 +36,43 @@ pub fn elements(rows: &Range<usize>, width: usize) -> Range<usize> {
     rows.start * width..rows.end * width
 }
 
+/// Rows cut into tiles: whole short rows, or pieces of long ones, so that also few rows make work for all threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Tiles {
+    width: usize,
+    /// Of one row.
+    pub per_row: usize,
+    /// Of all rows.
+    pub count: usize,
+    /// Tiles that are worth a thread's while.
+    pub grain: usize,
+}
+
+impl Tiles {
+    /// Of `rows` rows of `width` elements.
+    pub fn new(rows: usize, width: usize) -> Self {
+        let per_row = width.div_ceil(PIECE);
+        Self { width, per_row, count: rows * per_row, grain: PIECE.div_ceil(width.clamp(1, PIECE)) }
+    }
+
+    /// The row of a tile, and its elements.
+    pub fn get(&self, tile: usize) -> (usize, Range<usize>) {
+        let (row, piece) = (tile / self.per_row, tile % self.per_row);
+        let from = row * self.width + piece * PIECE;
+        (row, from..(from + PIECE).min((row + 1) * self.width))
+    }
+}
+
+/// # Errors
+/// If `len` elements are no whole rows of `width`.
+pub fn row_count(kernel: &str, len: usize, width: usize) -> Result<usize> {
+    let rows = len.checked_div(width).unwrap_or(0);
+    if rows * width == len {
+        return Ok(rows);
+    }
+    Err(EngineError::BadOperand(format!("{kernel}: {len} elements are no whole rows of {width}.")))
+}
+
 /// A float operand of any storage that is read by ranges.
 #[derive(Clone, Copy)]
 pub struct Floats<'a>(View<'a>);
@@ -82,6 +119,9 @@ pub fn join(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
 /// Combines `term` of each element with as many lanes as vectorize. `combine` is associative but for rounding.
 #[inline(always)]
 pub fn fold(x: &[f32], start: f32, term: impl Fn(f32) -> f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
+    if x.len() < LANES {
+        return x.iter().fold(start, |sum, &x| combine(sum, term(x)));
+    }
     let mut lanes = [start; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
