@@ -1,10 +1,13 @@
 """The peer's side of the bench: BLOOM trained by PyTorch and transformers, one step per batch, driven by JSON lines on standard input.
 
     peer_bloom.py write-model FOLDER CONFIG_JSON      writes a freshly initialized model as a Hugging Face folder
-    peer_bloom.py serve FOLDER BATCHES_JSON THREADS   loads it and answers:
-        {"batches": [0, 1]}  ->  {"seconds": 1.23, "losses": [0.69, 0.71]}    seconds for forward, backward and Adam step of those batches
+    peer_bloom.py serve FOLDER BATCHES_JSON THREADS PRECISION   loads it and answers, for a window of micro-batches and one Adam step:
+        {"batches": [0, 1]}  ->  {"microBatchSeconds": 1.2, "stepSeconds": 0.4, "losses": [0.69, 0.71], "peakBytes": 1234}
+        PRECISION: 32-true, or bf16-mixed by torch.autocast
 """
+import contextlib
 import json
+import resource
 import sys
 import time
 
@@ -22,7 +25,7 @@ def write_model(folder: str, config: str) -> None:
     BloomForSequenceClassification(BloomConfig(**json.loads(config))).save_pretrained(folder)
 
 
-def serve(folder: str, batches_file: str, threads: str, fused_adam: bool) -> None:
+def serve(folder: str, batches_file: str, threads: str, precision: str, fused_adam: bool) -> None:
     torch.set_num_threads(int(threads))
     model = BloomForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     model.train()
@@ -39,19 +42,30 @@ def serve(folder: str, batches_file: str, threads: str, fused_adam: bool) -> Non
     say({
         "ready": True,
         "what": f"PyTorch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads"
-        + f", attention {model.config._attn_implementation}, Adam {'fused' if fused_adam else 'default'}",
+        + f", {precision}, attention {model.config._attn_implementation}, Adam {'fused' if fused_adam else 'default'}",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     })
+    def autocast():
+        return torch.autocast("cpu", torch.bfloat16) if precision == "bf16-mixed" else contextlib.nullcontext()
+
     for line in sys.stdin:
         losses = []
+        indices = json.loads(line)["batches"]
         started = time.perf_counter()
-        for index in json.loads(line)["batches"]:
-            loss = model(**batches[index]).loss
+        for index in indices:
+            with autocast():
+                loss = model(**batches[index]).loss / len(indices)
             loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-        say({"seconds": time.perf_counter() - started, "losses": losses})
+            losses.append(loss.item() * len(indices))
+        walked = time.perf_counter()
+        optimizer.step()
+        optimizer.zero_grad()
+        say({
+            "microBatchSeconds": (walked - started) / len(indices),
+            "stepSeconds": time.perf_counter() - walked,
+            "losses": losses,
+            "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        })
 
 
 if __name__ == "__main__":
@@ -59,6 +73,6 @@ if __name__ == "__main__":
     if command == "write-model":
         write_model(*rest)
     elif command == "serve":
-        serve(*rest[:3], fused_adam="--fused-adam" in rest)
+        serve(*rest[:4], fused_adam="--fused-adam" in rest)
     else:
         raise SystemExit(__doc__)
