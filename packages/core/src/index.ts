@@ -35,7 +35,7 @@ export {
 } from './ops/embedding-lookup.ts';
 export { crossEntropy, type CrossEntropy } from './ops/cross-entropy.ts';
 export { binaryCrossEntropyWithLogits, meanSquaredError } from './ops/losses.ts';
-export { dropout, type SeedSource } from './ops/dropout.ts';
+export { drawDropping, dropout, type Dropping, type SeedSource } from './ops/dropout.ts';
 export {
   Optimizer,
   type DenseUpdate,

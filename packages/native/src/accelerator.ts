@@ -5,10 +5,13 @@ import {
   tf,
   TensorloomError,
   type Accelerator,
+  type BlockProgram,
+  type CompiledBlock,
   type FloatStorage,
   type MemoryStatistics,
 } from '@tensorloom/core';
 import { addon, findAddon } from './addon.ts';
+import { compileBlock } from './compile/compiled-block.ts';
 import { backendName, registerNativeBackend, setActivationStorage, startEngine } from './backend.ts';
 
 /** All cores of this CPU, with fused kernels in the widest vector instructions it has. */
@@ -52,6 +55,10 @@ export class NativeAccelerator implements Accelerator {
 
   setActivationStorage(storage: FloatStorage | null): void {
     setActivationStorage(storage);
+  }
+
+  compileBlock(program: BlockProgram): CompiledBlock {
+    return compileBlock(program);
   }
 }
 

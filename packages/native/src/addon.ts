@@ -217,6 +217,33 @@ export interface ReduceFunctions {
   cumulativeSum(x: Handle, width: number, exclusive: boolean, reverse: boolean): Handle;
 }
 
+/** Transformer blocks that run as one program each (crates/addon/src/program.rs, which says what `numbers` are). */
+export interface ProgramFunctions {
+  blockKeptBytes(tokens: number, width: number, inner: number, heads: number, storage: number): number;
+  blockForward(
+    hidden: Handle,
+    mask: Handle,
+    weights: Uint32Array,
+    slopes: Float32Array,
+    numbers: Float64Array,
+    storage: number,
+    keeps: boolean,
+  ): [output: Handle, kept?: Handle];
+  /** `gradients`: a handle to add to, -1 for one that is not wanted, -2 for a new one, which are returned behind that of `hidden`. */
+  blockBackward(
+    outputGradient: Handle,
+    hidden: Handle,
+    mask: Handle,
+    weights: Uint32Array,
+    kept: Handle | null,
+    gradients: Int32Array,
+    slopes: Float32Array,
+    numbers: Float64Array,
+    storage: number,
+  ): [hidden: Handle, ...parameters: Handle[]];
+  clearWorkspace(): void;
+}
+
 /** All functions of the addon. */
 export type Addon = MemoryFunctions &
   GemmFunctions &
@@ -229,7 +256,8 @@ export type Addon = MemoryFunctions &
   GradientFunctions &
   EmbeddingFunctions &
   SoftmaxFunctions &
-  ReduceFunctions;
+  ReduceFunctions &
+  ProgramFunctions;
 
 /** This platform as napi-rs names it (scripts/platform.mjs says the same). */
 function platformName(): string {

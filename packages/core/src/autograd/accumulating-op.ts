@@ -1,7 +1,7 @@
 /** Operations that add gradients of parameters into `grad` themselves, many at once, without tensors in between. */
 import type { Parameter } from '../modules/parameter.ts';
 import type { Tensor } from '../tensors.ts';
-import { added, recordOp } from './tape.ts';
+import { added, isTapeOn, recordOp } from './tape.ts';
 
 /** Of what gradients are asked for. */
 export interface Wanted<Input extends string> {
@@ -15,8 +15,8 @@ export interface AccumulatingOp<Input extends string> {
   readonly inputs: Readonly<Record<Input, Tensor>>;
   /** Parameters that it reads. */
   readonly parameters: readonly Parameter[];
-  /** Runs in a tidy of its own; what it does is not recorded. Without a tape nothing is saved. */
-  forward(save: (tensors: readonly Tensor[]) => void): Tensor;
+  /** Runs in a tidy of its own; what it does is not recorded. @param recording whether there will be a backward; else nothing is saved */
+  forward(save: (tensors: readonly Tensor[]) => void, recording: boolean): Tensor;
   /**
    * Runs once, in a tidy. Adds the gradients of the parameters that are wanted into their `grad`, and returns those of the inputs that are
    * wanted; one that it leaves out is zero.
@@ -34,12 +34,13 @@ export interface AccumulatingOp<Input extends string> {
  */
 export function accumulatingOp<Input extends string>(op: AccumulatingOp<Input>): Tensor {
   const names = Object.keys(op.inputs) as Input[];
+  const recording = isTapeOn();
   // A parameter's handle stands for its value: that may be sharded, and is never looked at here.
   const byName = new Map(op.parameters.map((parameter, i) => [`parameter ${i}`, parameter]));
   const handles = Object.fromEntries([...byName].map(([name, parameter]) => [name, parameter.tapeHandle]));
   return recordOp({
     inputs: { ...op.inputs, ...handles },
-    forward: (save) => op.forward(save),
+    forward: (save) => op.forward(save, recording),
     backward(outputGradient, saved, needed) {
       const isNeeded = new Set(needed);
       const gradients = op.backward(outputGradient, saved, {

@@ -14,6 +14,7 @@ import { movementKernels } from './movement.ts';
 import { optimizerKernels } from './optimizers.ts';
 import { reductionKernels } from './reductions.ts';
 import { softmaxKernels } from './softmax.ts';
+import { transformerBlockKernels } from './transformer-block.ts';
 import { unaryKernels } from './unary.ts';
 
 export const kernels: readonly NativeKernel[] = [
@@ -31,5 +32,6 @@ export const kernels: readonly NativeKernel[] = [
   ...optimizerKernels,
   ...reductionKernels,
   ...softmaxKernels,
+  ...transformerBlockKernels,
   ...unaryKernels,
 ];

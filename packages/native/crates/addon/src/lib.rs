@@ -14,6 +14,7 @@ mod layer_norm;
 mod memory;
 mod movement;
 mod optimizers;
+mod program;
 mod reduce;
 mod softmax;
 mod tensors;

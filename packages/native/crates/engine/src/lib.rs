@@ -9,6 +9,7 @@ mod device;
 mod error;
 pub mod memory;
 pub mod ops;
+pub mod program;
 pub mod simd;
 mod storage;
 pub mod threads;

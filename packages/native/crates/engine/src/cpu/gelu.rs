@@ -60,6 +60,19 @@ impl FmaKernel for Backward<'_> {
     }
 }
 
+struct Again<'a>(&'a [f32], &'a mut [f32], &'a mut [f32]);
+
+impl FmaKernel for Again<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.0.iter().zip(self.1).zip(self.2).for_each(|((&x, gradient), y)| {
+            *gradient *= gelu_slope::<FMA>(x);
+            *y = gelu::<FMA>(x);
+        });
+    }
+}
+
 impl Gelu for CpuDevice {
     fn gelu(&self, x: View<'_>, output: ViewMut<'_>) -> Result<()> {
         expect_len("gelu", "output", output.len(), x.len())?;
@@ -91,6 +104,27 @@ impl Gelu for CpuDevice {
                 let x = x.range(block.clone(), &mut x_scratch);
                 // SAFETY: blocks do not overlap.
                 unsafe { x_gradient.with_range(block, false, &mut dx_scratch, |dx| dispatch_fma(Backward(dy, x, dx))) }
+            }
+        });
+        Ok(())
+    }
+
+    fn gelu_again(&self, x: View<'_>, gradient: ViewMut<'_>, output: ViewMut<'_>) -> Result<()> {
+        expect_len("gelu_again", "gradient", gradient.len(), x.len())?;
+        expect_len("gelu_again", "output", output.len(), x.len())?;
+        let len = x.len();
+        let x = Floats::new(x)?;
+        let (gradient, output) = (FloatsMut::new(gradient)?, FloatsMut::new(output)?);
+        for_ranges(len, rows_per_piece(1), |piece| {
+            let (mut x_scratch, mut dy_scratch, mut y_scratch) = (Vec::new(), Vec::new(), Vec::new());
+            for block in blocks(piece, 1) {
+                let x = x.range(block.clone(), &mut x_scratch);
+                // SAFETY: blocks do not overlap.
+                unsafe {
+                    gradient.with_range(block.clone(), true, &mut dy_scratch, |dy| {
+                        output.with_range(block, false, &mut y_scratch, |y| dispatch_fma(Again(x, dy, y)));
+                    });
+                }
             }
         });
         Ok(())

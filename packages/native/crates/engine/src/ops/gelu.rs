@@ -17,4 +17,10 @@ pub trait Gelu {
     /// # Errors
     /// If lengths differ or operands are not floats.
     fn gelu_grad(&self, output_gradient: View<'_>, x: View<'_>, x_gradient: ViewMut<'_>) -> Result<()>;
+
+    /// Both at once, for a backward that has not kept the output: `output = gelu(x)` and, in place, `gradient *= gelu'(x)`.
+    ///
+    /// # Errors
+    /// If lengths differ or operands are not floats.
+    fn gelu_again(&self, x: View<'_>, gradient: ViewMut<'_>, output: ViewMut<'_>) -> Result<()>;
 }

@@ -58,3 +58,21 @@ fn huge_and_infinite_values_give_no_nan_where_the_limit_is_finite() {
     assert_eq!(y, [f32::MAX, 0.0, 1e20, f32::INFINITY]);
     assert_eq!(dx, [1.0, 0.0, 1.0, 1.0]);
 }
+
+#[test]
+fn both_at_once_are_what_they_are_one_by_one() {
+    for dtype in STORAGES {
+        for len in [1, 33, 20_001] {
+            let (x, dy) = (Stored::new(&values(len, 3), dtype), Stored::new(&values(len, 4), DType::F32));
+            let mut expected = [(); 2].map(|()| Stored::new(&vec![f32::NAN; len], dtype));
+            let [output, dx] = &mut expected;
+            CpuDevice::default().gelu(x.view(), output.view_mut()).expect("lengths fit");
+            CpuDevice::default().gelu_grad(dy.view(), x.view(), dx.view_mut()).expect("lengths fit");
+            let (mut gradient, mut again) =
+                (Stored::new(&values(len, 4), DType::F32), Stored::new(&vec![0.0; len], dtype));
+            CpuDevice::default().gelu_again(x.view(), gradient.view_mut(), again.view_mut()).expect("lengths fit");
+            assert_eq!(again.values(), expected[0].values());
+            assert_close(&gradient.values(), &expected[1].values(), tolerance(dtype, 0.0), "gradient");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Transformer blocks that run as one program each.
+
+use crate::tensors::{Tensor, dtype_of, hand_out, js_error, new_tensor, tensor, tensor_to_write, with_device};
+use napi::{Error, Result, Status};
+use napi_derive::napi;
+use std::cell::RefCell;
+use tensorloom_engine::memory::Kind;
+use tensorloom_engine::ops::Dropping;
+use tensorloom_engine::program::{
+    Block, BlockInput, BlockSpec, Keep, Slab, Target, Workspace, backward, forward, kept_bytes,
+};
+use tensorloom_engine::{DType, View};
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// A parameter whose gradient is not wanted.
+const UNWANTED: i32 = -1;
+
+/// The operands of a block, held while it runs.
+struct Operands {
+    hidden: Tensor,
+    mask: Tensor,
+    weights: Vec<Tensor>,
+    numbers: Vec<f64>,
+    storage: DType,
+}
+
+impl Operands {
+    /// `numbers` are: batch, seq, epsilon, 1 for residuals behind the norms, rate and seed of attention's dropout, rate of the hidden
+    /// ones, their two seeds.
+    fn of(hidden: u32, mask: u32, weights: &[u32], numbers: &[f64], storage: u8) -> Result<Self> {
+        if weights.len() != 12 || numbers.len() != 9 {
+            return Err(Error::new(Status::InvalidArg, "A block has 12 parameters and 9 numbers."));
+        }
+        Ok(Self {
+            hidden: tensor(hidden)?,
+            mask: tensor(mask)?,
+            weights: weights.iter().map(|&handle| tensor(handle)).collect::<Result<_>>()?,
+            numbers: numbers.to_vec(),
+            storage: dtype_of(storage)?,
+        })
+    }
+
+    fn spec<'a>(&self, slopes: &'a [f32]) -> BlockSpec<'a> {
+        let &[_, _, epsilon, after_norm, attention_rate, attention_seed, hidden_rate, seed1, seed2] = &self.numbers[..]
+        else {
+            unreachable!("their number was checked")
+        };
+        let dropping = |rate, seed: f64| Dropping { rate, seed: seed as u32 };
+        BlockSpec {
+            epsilon: epsilon as f32,
+            residual_after_norm: after_norm != 0.0,
+            slopes,
+            attention_dropping: dropping(attention_rate, attention_seed),
+            hidden_droppings: [dropping(hidden_rate, seed1), dropping(hidden_rate, seed2)],
+            storage: self.storage,
+        }
+    }
+
+    fn block(&self) -> Block<View<'_>> {
+        Block::from_list(std::array::from_fn(|i| self.weights[i].view()))
+    }
+
+    fn input(&self) -> BlockInput<'_> {
+        let (batch, seq) = (self.numbers[0] as usize, self.numbers[1] as usize);
+        BlockInput { hidden: self.hidden.view(), mask: self.mask.view(), batch, seq }
+    }
+}
+
+/// Bytes that a block keeps for its gradient, for so many tokens.
+#[napi]
+pub fn block_kept_bytes(tokens: u32, width: u32, inner: u32, heads: u32, storage: u8) -> Result<f64> {
+    let [tokens, width, inner, heads] = [tokens, width, inner, heads].map(|n| n as usize);
+    Ok(kept_bytes(tokens, width, inner, heads, dtype_of(storage)?) as f64)
+}
+
+/// A block's result and, if it `keeps`, bytes that its gradient needs. `weights` are the 12 parameters in the order of the steps.
+#[napi]
+pub fn block_forward(
+    hidden: u32,
+    mask: u32,
+    weights: &[u32],
+    slopes: &[f32],
+    numbers: &[f64],
+    storage: u8,
+    keeps: bool,
+) -> Result<Vec<u32>> {
+    let operands = Operands::of(hidden, mask, weights, numbers, storage)?;
+    let (spec, block, input) = (operands.spec(slopes), operands.block(), operands.input());
+    let mut output = new_tensor(input.hidden.len(), operands.storage, Kind::Tensor)?;
+    let kept = if keeps {
+        let bytes = kept_bytes(input.tokens(), block.width(), block.inner(), slopes.len(), operands.storage);
+        Some(new_tensor(bytes, DType::Bool, Kind::Tensor)?)
+    } else {
+        None
+    };
+    let keep = kept.as_ref().map_or(Keep::Not, |kept| Keep::Here(slab(kept)));
+    with_workspace(|workspace| {
+        with_device(|device| forward(device, workspace, &spec, &block, &input, keep, output.view_mut()))
+            .map_err(js_error)
+    })?;
+    drop(block);
+    Ok([Some(output), kept].into_iter().flatten().map(hand_out).collect())
+}
+
+/// The gradient of `hidden`, then those that are new of the parameters: `gradients` has for each the handle of the tensor to add to,
+/// [`UNWANTED`], or less for a new one. Without `kept` forward runs again.
+#[napi]
+pub fn block_backward(
+    output_gradient: u32,
+    hidden: u32,
+    mask: u32,
+    weights: &[u32],
+    kept: Option<u32>,
+    gradients: &[i32],
+    slopes: &[f32],
+    numbers: &[f64],
+    storage: u8,
+) -> Result<Vec<u32>> {
+    let operands = Operands::of(hidden, mask, weights, numbers, storage)?;
+    let (spec, block, input) = (operands.spec(slopes), operands.block(), operands.input());
+    let output_gradient = tensor(output_gradient)?;
+    let kept = kept.map(tensor).transpose()?;
+    let mut hidden_gradient = new_tensor(input.hidden.len(), DType::F32, Kind::Tensor)?;
+    if gradients.len() != operands.weights.len() {
+        return Err(Error::new(Status::InvalidArg, "A block has 12 gradients."));
+    }
+    let read: Vec<&Tensor> = operands.weights.iter().chain([&operands.hidden, &output_gradient]).collect();
+    let mut to: Vec<Option<(Tensor, bool)>> = Vec::with_capacity(gradients.len());
+    for (&handle, parameter) in gradients.iter().zip(&operands.weights) {
+        to.push(match handle {
+            UNWANTED => None,
+            0.. => {
+                let written = to.iter().flatten().map(|(tensor, _)| tensor);
+                let others: Vec<&Tensor> = read.iter().copied().chain(written).collect();
+                Some((tensor_to_write(handle as u32, &others)?, true))
+            }
+            _ => Some((new_tensor(parameter.len, DType::F32, Kind::Gradient)?, false)),
+        });
+    }
+    let mut targets = to
+        .iter_mut()
+        .map(|to| to.as_mut().map(|(tensor, accumulate)| Target { accumulate: *accumulate, to: tensor.view_mut() }));
+    let targets = Block::from_list(std::array::from_fn(|_| targets.next().flatten()));
+    let kept = kept.as_ref().map(slab);
+    with_workspace(|workspace| {
+        with_device(|device| {
+            let to = hidden_gradient.view_mut();
+            backward(device, workspace, &spec, &block, &input, kept, output_gradient.view(), targets, to)
+        })
+        .map_err(js_error)
+    })?;
+    drop(block);
+    let new = to.into_iter().flatten().filter(|(_, accumulate)| !accumulate).map(|(tensor, _)| tensor);
+    Ok(std::iter::once(hidden_gradient).chain(new).map(hand_out).collect())
+}
+
+/// Gives the memory back that blocks work in. It grows again when it is needed.
+#[napi]
+pub fn clear_workspace() {
+    WORKSPACE.with_borrow_mut(Workspace::clear);
+}
+
+fn with_workspace<T>(use_workspace: impl FnOnce(&mut Workspace) -> T) -> T {
+    WORKSPACE.with_borrow_mut(use_workspace)
+}
+
+/// The memory of what a block keeps, of which JavaScript has no view: it is written once, by the forward that makes it.
+fn slab(kept: &Tensor) -> Slab<'_> {
+    // SAFETY: pools align buffers; the tensor lives as long as the slab, and backward only reads what forward has written.
+    unsafe { Slab::from_raw(kept.buffer.pointer(), kept.len) }
+}
