@@ -2,6 +2,8 @@
 
 mod attention;
 mod binary;
+#[cfg(test)]
+mod binary_tests;
 mod column_sums;
 mod cross_entropy;
 mod dropout;
@@ -14,6 +16,8 @@ mod layer_norm;
 mod log_sum_exp;
 pub mod math;
 mod movement;
+#[cfg(test)]
+mod movement_tests;
 mod optimizers;
 mod reduce;
 mod row_steps;

@@ -180,3 +180,101 @@ impl FmaKernel for Apply<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::testing::{STORAGES, Stored, assert_close, tolerance, values};
+    use crate::simd::{Simd, dispatch_fma_at};
+
+    /// With what they are in double precision.
+    const ALL: [(UnaryOp, fn(f64) -> f64); 20] = [
+        (UnaryOp::Abs, f64::abs),
+        (UnaryOp::Neg, |x| -x),
+        (UnaryOp::Exp, f64::exp),
+        (UnaryOp::Log, f64::ln),
+        (UnaryOp::Sqrt, f64::sqrt),
+        (UnaryOp::Rsqrt, |x| 1.0 / x.sqrt()),
+        (UnaryOp::Square, |x| x * x),
+        (UnaryOp::Reciprocal, |x| 1.0 / x),
+        (UnaryOp::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+        (UnaryOp::Tanh, f64::tanh),
+        (UnaryOp::Relu, |x| if x > 0.0 || x.is_nan() { x } else { 0.0 }),
+        (UnaryOp::Relu6, |x| if x.is_nan() { x } else { x.clamp(0.0, 6.0) }),
+        (UnaryOp::Elu, |x| if x >= 0.0 { x } else { x.exp_m1() }),
+        (UnaryOp::Sign, |x| if x == 0.0 || x.is_nan() { 0.0 } else { x.signum() }),
+        (UnaryOp::Floor, f64::floor),
+        (UnaryOp::Ceil, f64::ceil),
+        (UnaryOp::Round, f64::round_ties_even),
+        (UnaryOp::LeakyRelu { slope: 0.25 }, |x| if x < 0.0 { 0.25 * x } else { x }),
+        (UnaryOp::Step { below: -3.0 }, |x| if x.is_nan() { x } else { f64::from(x > 0.0) * 4.0 - 3.0 }),
+        (UnaryOp::Clip { low: -1.0, high: 1.5 }, |x| x.clamp(-1.0, 1.5)),
+    ];
+
+    #[test]
+    fn functions_are_right_at_every_level_also_for_special_values() {
+        let mut inputs = values(1023, 1);
+        inputs.extend([0.0, 0.5, 1.5, 2.5, -0.5, -2.5, 7.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+        for level in Simd::available() {
+            for (op, exact) in ALL {
+                let mut outputs = vec![0.0; inputs.len()];
+                dispatch_fma_at(level, Apply { op, from: &inputs, to: &mut outputs });
+                for (&x, &y) in inputs.iter().zip(&outputs) {
+                    let expected = exact(f64::from(x)) as f32;
+                    let equal = y == expected || y.is_nan() && expected.is_nan();
+                    assert!(
+                        equal || (y - expected).abs() <= 2e-6 * expected.abs().max(0.1),
+                        "{level:?} {op:?}({x}) {y}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn operands_are_of_any_storage_and_length() {
+        for len in [0, 1, 7, 33, 1023, 70_001] {
+            for from in STORAGES {
+                for to in STORAGES {
+                    let x = Stored::new(&values(len, 2), from);
+                    let mut out = Stored::new(&vec![9.0; len], to);
+                    CpuDevice::default().unary(UnaryOp::Tanh, x.view(), out.view_mut()).expect("floats");
+                    let expected: Vec<_> = x.values().iter().map(|x| x.tanh()).collect();
+                    assert_close(&out.values(), &expected, tolerance(to, 1e-6), &format!("{from:?} to {to:?}, {len}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn floats_become_integers_and_booleans_as_in_javascript() {
+        let floats = [1.9, -1.9, f32::NAN, f32::INFINITY, 4_294_967_296.0 + 512.0, 3e9, 1e20, -0.0];
+        let mut integers = [7; 8];
+        let device = CpuDevice::default();
+        device.cast(View::of(&floats), ViewMut::of(&mut integers)).expect("as many");
+        assert_eq!(integers, [1, -1, 0, 0, 512, 3_000_000_000_u32 as i32, 0, 0]);
+        let mut booleans = [7_u8; 8];
+        device.cast(View::of(&floats), ViewMut::of(&mut booleans)).expect("as many");
+        assert_eq!(booleans, [1, 1, 1, 1, 1, 1, 1, 0]);
+        let mut back = [0.0_f32; 8];
+        device.cast(View::of(&booleans), ViewMut::of(&mut back)).expect("as many");
+        assert_eq!(back[6..], [1.0, 0.0]);
+        assert!(device.cast(View::of(&floats), ViewMut::of(&mut back[1..])).is_err());
+    }
+
+    #[test]
+    fn predicates_are_of_floats_or_booleans() {
+        let floats = [1.0, f32::NAN, f32::NEG_INFINITY];
+        let mut out = [9_u8; 3];
+        for (predicate, expected) in
+            [(Predicate::IsNan, [0, 1, 0]), (Predicate::IsInf, [0, 0, 1]), (Predicate::IsFinite, [1, 0, 0])]
+        {
+            CpuDevice::default().predicate(predicate, View::of(&floats), ViewMut::of(&mut out)).expect("floats");
+            assert_eq!(out, expected);
+        }
+        let mut not = [9_u8; 3];
+        CpuDevice::default().predicate(Predicate::Not, View::of(&out), ViewMut::of(&mut not)).expect("booleans");
+        assert_eq!(not, [0, 1, 1]);
+        assert!(CpuDevice::default().predicate(Predicate::Not, View::of(&floats), ViewMut::of(&mut not)).is_err());
+    }
+}
