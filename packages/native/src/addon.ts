@@ -36,8 +36,6 @@ export interface MemoryFunctions {
   uploadFloats(values: Float32Array, storage: number): Handle;
   uploadIntegers(values: Int32Array): Handle;
   uploadBooleans(values: Uint8Array): Handle;
-  read(handle: Handle): Elements;
-  view(handle: Handle): Elements;
   storageOf(handle: Handle): number;
   free(handle: Handle): void;
   setKind(handle: Handle, kind: number): void;
@@ -117,6 +115,14 @@ export interface AttentionFunctions {
 /** Dropout (crates/addon/src/dropout.rs). */
 export interface DropoutFunctions {
   dropout(x: Handle, rate: number, seed: number, storage: number): Handle;
+}
+
+/** Elements in JavaScript: a copy, a view until it is collected, a view until the loan ends (crates/addon/src/elements.rs). */
+export interface ElementFunctions {
+  read(handle: Handle): Elements;
+  view(handle: Handle): Elements;
+  lend(handle: Handle): Elements;
+  endLoan(handle: Handle, buffer: ArrayBufferLike): void;
 }
 
 /** Functions of one and two operands, element by element (crates/addon/src/elementwise.rs). */
@@ -246,6 +252,7 @@ export interface ProgramFunctions {
 
 /** All functions of the addon. */
 export type Addon = MemoryFunctions &
+  ElementFunctions &
   GemmFunctions &
   LayerNormFunctions &
   AttentionFunctions &

@@ -21,8 +21,8 @@ export class NativeBackend extends MathBackendCPU {
   }
 
   /** The engine's handle of a tensor. */
-  handle({ dataId }: tf.TensorInfo): Handle {
-    return this.dataOf(dataId).handle;
+  handle({ dataId, dtype }: tf.TensorInfo): Handle {
+    return this.dataOf(dataId).handleAs(dtype);
   }
 
   /** A new tensor of what a kernel of the engine returned. */
@@ -87,7 +87,7 @@ export class NativeBackend extends MathBackendCPU {
   /** Values of a float tensor where they lie; null for halves, which JavaScript cannot see. */
   hostValues(dataId: DataId): Float32Array | null {
     const data = this.dataOf(dataId);
-    return data.canBeSeen && data.dtype === 'float32' ? (data.values as Float32Array) : null;
+    return data.canBeSeen && data.dtype === 'float32' ? (data.see() as Float32Array) : null;
   }
 
   override disposeData(dataId: DataId, force = false): boolean {

@@ -1,6 +1,6 @@
 /** What the backend knows of one tensor's data: where it is (the engine, JavaScript, or both), and how often it is used. */
 import { type tf } from '@tensorloom/core';
-import { addon, memoryKinds, type Elements, type Handle } from './addon.ts';
+import { addon, memoryKinds, storageCodes, type Elements, type Handle } from './addon.ts';
 
 /** Data of a tensor, under the names that tfjs's CPU kernels expect. */
 export class TensorData {
@@ -11,6 +11,10 @@ export class TensorData {
   #kind: number = memoryKinds.tensor;
   #handle: Handle | null;
   #values: tf.backend_util.BackendValues | null;
+  /** What was lent to JavaScript of the tensor in the engine. */
+  #view: Elements | null = null;
+  /** The elements as another type, for tensors on the same data that tfjs takes for converted. */
+  #converted: { readonly dtype: tf.DataType; readonly handle: Handle } | null = null;
 
   private constructor(
     readonly dtype: tf.DataType,
@@ -28,7 +32,7 @@ export class TensorData {
 
   /** Of values in JavaScript, which go to the engine when a kernel of its wants them. */
   static inJavaScript(dtype: tf.DataType, values: tf.backend_util.BackendValues | null): TensorData {
-    return new TensorData(dtype, null, values);
+    return new TensorData(dtype, null, values === null ? null : owned(values));
   }
 
   /**
@@ -61,16 +65,36 @@ export class TensorData {
     if (this.#handle !== null) addon().setKind(this.#handle, kind);
   }
 
-  /** The values: where they lie if that is possible, else a copy. Do not change them. */
+  /** As `handle`, of the elements converted to a type that holds them all. */
+  handleAs(dtype: tf.DataType): Handle {
+    if (dtype === this.dtype) return this.handle;
+    if (this.#converted?.dtype !== dtype) {
+      if (this.#converted !== null) addon().free(this.#converted.handle);
+      this.#converted = { dtype, handle: addon().cast(this.handle, storageCodes[dtype as keyof typeof storageCodes]) };
+    }
+    return this.#converted.handle;
+  }
+
+  /** The values for a kernel of tfjs: where they lie if that is possible, else a copy. Do not change them, nor keep them: they are gone with the tensor. */
   get values(): tf.backend_util.BackendValues {
+    if (this.#view !== null) return this.#view;
     if (this.#handle === null) return this.#values as tf.backend_util.BackendValues;
-    return hasView(this.#handle) ? addon().view(this.#handle) : addon().read(this.#handle);
+    if (!hasView(this.#handle)) return addon().read(this.#handle);
+    this.#view = addon().lend(this.#handle);
+    lent.add(this.#view.buffer);
+    return this.#view;
+  }
+
+  /** The values where they lie, if `canBeSeen`. They stay as long as they are held. */
+  see(): tf.backend_util.BackendValues {
+    return this.#handle === null ? (this.#values as tf.backend_util.BackendValues) : addon().view(this.#handle);
   }
 
   /** tfjs's CPU kernels write here what they made. */
   set values(values: tf.backend_util.BackendValues) {
+    const kept = owned(values);
     this.free();
-    this.#values = values;
+    this.#values = kept;
   }
 
   /** A copy of the values. */
@@ -79,10 +103,24 @@ export class TensorData {
   }
 
   free(): void {
-    if (this.#handle !== null) addon().free(this.#handle);
+    if (this.#handle !== null) {
+      if (this.#view !== null) addon().endLoan(this.#handle, this.#view.buffer);
+      if (this.#converted !== null) addon().free(this.#converted.handle);
+      addon().free(this.#handle);
+    }
+    this.#view = null;
+    this.#converted = null;
     this.#handle = null;
     this.#values = null;
   }
+}
+
+/** Buffers of views that kernels of tfjs read. */
+const lent = new WeakSet<ArrayBufferLike>();
+
+/** Values to keep: a copy where they are part of what was lent (kernels of tfjs may return a part of an operand), which goes with its tensor. */
+function owned(values: tf.backend_util.BackendValues): tf.backend_util.BackendValues {
+  return ArrayBuffer.isView(values) && lent.has(values.buffer) ? values.slice() : values;
 }
 
 function hasView(handle: Handle): boolean {

@@ -1,5 +1,5 @@
 /** For tests of kernels: values to compute with, a backend to compute on, and when results are close. */
-import { tf } from '@tensorloom/core';
+import { tf, type Tensor } from '@tensorloom/core';
 import { expect } from 'vitest';
 
 /** Reproducible values between -2 and 2. */
@@ -37,4 +37,19 @@ export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
     worst = Number.isFinite(error) ? Math.max(worst, error) : Infinity;
   }
   expect(worst / scale).toBeLessThanOrEqual(tolerance);
+}
+
+/** Runs `compute` on both backends; the results have the same shape and type, and close values, NaN and infinities where the other has them. */
+export function compareWithCpu(compute: () => Tensor, tolerance = 1e-5): void {
+  const run = (name: 'cpu' | 'native') =>
+    onBackend(name, () => {
+      const result = compute();
+      return { shape: result.shape, dtype: result.dtype, data: [...result.dataSync()] };
+    });
+  const [native, cpu] = [run('native'), run('cpu')];
+  expect([native.shape, native.dtype]).toEqual([cpu.shape, cpu.dtype]);
+  const special = (value: number): boolean => !Number.isFinite(value);
+  expect(native.data.filter(special)).toEqual(cpu.data.filter(special));
+  const finite = (data: number[]): number[] => data.map((value) => (special(value) ? 0 : value));
+  expectClose(finite(native.data), finite(cpu.data), tolerance);
 }

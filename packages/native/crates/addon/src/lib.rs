@@ -5,6 +5,7 @@
 
 mod attention;
 mod dropout;
+mod elements;
 mod elementwise;
 mod embedding;
 mod gelu;

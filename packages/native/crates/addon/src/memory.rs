@@ -1,16 +1,10 @@
 //! Making, reading and freeing tensors, and what memory they take.
 
-use crate::tensors::{
-    Tensor, dtype_of, hand_out, js_error, kind_of, new_tensor, new_zeroed, release, tensor, with_device,
-};
-use napi::bindgen_prelude::{Either3, Float32Array, Int32Array, Uint8Array};
+use crate::tensors::{dtype_of, hand_out, js_error, kind_of, new_tensor, new_zeroed, release, tensor, with_device};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 use tensorloom_engine::memory::{Kind, Usage};
 use tensorloom_engine::{DType, Float, bf16, f16, simd, threads};
-
-/// Elements of a tensor in JavaScript: float32 (also of halves), int32, or bytes of booleans.
-type Values = Either3<Float32Array, Int32Array, Uint8Array>;
 
 /// Starts the engine on this JavaScript thread with so many threads, this one included.
 #[napi]
@@ -60,58 +54,6 @@ pub fn upload_booleans(values: &[u8]) -> Result<u32> {
     let mut made = new_tensor(values.len(), DType::Bool, Kind::Tensor)?;
     made.view_mut().slice::<u8>().map_err(js_error)?.copy_from_slice(values);
     Ok(hand_out(made))
-}
-
-/// A copy of the elements; halves come as float32.
-#[napi]
-pub fn read(handle: u32) -> Result<Values> {
-    let tensor = tensor(handle)?;
-    let from = tensor.view();
-    let mut converted = Vec::new();
-    Ok(match tensor.dtype {
-        DType::F32 => Either3::A(Float32Array::new(from.slice::<f32>().map_err(js_error)?.to_vec())),
-        DType::F16 => {
-            f16::as_f32(from.slice().map_err(js_error)?, &mut converted);
-            Either3::A(Float32Array::new(converted))
-        }
-        DType::BF16 => {
-            bf16::as_f32(from.slice().map_err(js_error)?, &mut converted);
-            Either3::A(Float32Array::new(converted))
-        }
-        DType::I32 => Either3::B(Int32Array::new(from.slice::<i32>().map_err(js_error)?.to_vec())),
-        DType::Bool => Either3::C(Uint8Array::new(from.slice::<u8>().map_err(js_error)?.to_vec())),
-    })
-}
-
-/// The elements where they lie, without a copy (not for halves). They stay there as long as the view is held, and show later changes in place.
-#[napi]
-pub fn view(handle: u32) -> Result<Values> {
-    let tensor = tensor(handle)?;
-    let (pointer, len) = (tensor.buffer.pointer(), tensor.len);
-    Ok(match tensor.dtype {
-        DType::F32 => {
-            // SAFETY: aligned, of `len` elements of the type, and alive until the finalizer drops the tensor.
-            Either3::A(unsafe { Float32Array::with_external_data(pointer.cast(), len, holding(tensor)) })
-        }
-        DType::I32 => {
-            // SAFETY: as above.
-            Either3::B(unsafe { Int32Array::with_external_data(pointer.cast(), len, holding(tensor)) })
-        }
-        DType::Bool => {
-            // SAFETY: as above.
-            Either3::C(unsafe { Uint8Array::with_external_data(pointer, len, holding(tensor)) })
-        }
-        other => {
-            return Err(Error::new(
-                Status::InvalidArg,
-                format!("{other:?} cannot be viewed from JavaScript; read it."),
-            ));
-        }
-    })
-}
-
-fn holding<T>(tensor: Tensor) -> impl FnOnce(*mut T, usize) {
-    move |_, _| drop(tensor)
 }
 
 /// How a tensor is stored.
