@@ -10,6 +10,7 @@ use crate::storage::{FloatsMut, View, ViewMut};
 use crate::threads::for_ranges;
 
 /// sqrt(2 / pi) as BLOOM has it.
+#[allow(clippy::excessive_precision)]
 const SLOPE: f32 = 0.797_884_56;
 const CUBIC: f32 = 0.044_715;
 

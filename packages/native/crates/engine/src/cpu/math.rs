@@ -73,10 +73,8 @@ pub fn tanh<const FMA: bool>(x: f32) -> f32 {
     let far = 1.0 - 2.0 / (exp::<FMA>(2.0 * magnitude) + 1.0);
     let squared = x * x;
     // Of Cephes' tanhf.
-    let p = polynomial::<FMA, 5>(
-        squared,
-        [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1],
-    );
+    let p =
+        polynomial::<FMA, 5>(squared, [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
     let near = fma::<FMA>(p * squared, magnitude, magnitude);
     (if magnitude < 0.625 { near } else { far }).copysign(x)
 }
@@ -105,7 +103,7 @@ pub fn ln<const FMA: bool>(x: f32) -> f32 {
             -1.666_805_8e-1,
             2.000_071_5e-1,
             -2.499_999_4e-1,
-            3.333_333_1e-1,
+            3.333_333e-1,
         ],
     );
     let squared = r * r;

@@ -140,3 +140,6 @@ pub fn fold(x: &[f32], start: f32, term: impl Fn(f32) -> f32, combine: impl Fn(f
 pub fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     fold(x, 0.0, term, |a, b| a + b)
 }
+
+#[cfg(test)]
+mod tests;
