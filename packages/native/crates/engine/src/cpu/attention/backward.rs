@@ -47,8 +47,7 @@ impl FmaKernel for Backward<'_> {
                 let mut statistics = Statistics { log_sums: [0.0; TILE], along: [0.0; TILE] };
                 statistics.log_sums[..queries].copy_from_slice(&log_sum_exp[head.statistics(first, queries)]);
                 for i in 0..queries {
-                    let row = context.row(first + i, &mut w.row)?;
-                    statistics.along[i] = row.iter().zip(&w.context[i * width..]).map(|(x, y)| x * y).sum();
+                    statistics.along[i] = dot(context.row(first + i, &mut w.row)?, &w.context[i * width..]);
                 }
                 head.queries().pack(first, queries, head.scale(), &mut w.queries, &mut w.row)?;
                 transpose(&w.queries, width, queries, &mut w.queries_transposed);
@@ -74,6 +73,20 @@ struct Statistics {
     log_sums: [f32; TILE],
     /// Sums over keys of probability times its gradient, which equal those of the context times its gradient.
     along: [f32; TILE],
+}
+
+/// Sum of products of `a` with as many elements of `b`.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; COLUMNS];
+    let (blocks, rest) = a.as_chunks::<COLUMNS>();
+    for (a, b) in blocks.iter().zip(b.as_chunks::<COLUMNS>().0) {
+        for i in 0..COLUMNS {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    let rest: f32 = rest.iter().zip(&b[blocks.len() * COLUMNS..]).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 /// Adds what a tile gives to the gradients.

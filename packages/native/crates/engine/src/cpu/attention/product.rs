@@ -102,12 +102,13 @@ unsafe fn block<const FMA: bool>(
     for i in 0..ROWS {
         // SAFETY: row i of c.
         let to = unsafe { &mut *c.add(i * c_stride).cast::<[f32; COLUMNS]>() };
+        // Copied, so that it is plain to the compiler that `to` and `sums` are apart.
+        let (before, mut row) = (*to, sums[i]);
         if add {
             for j in 0..COLUMNS {
-                to[j] += sums[i][j];
+                row[j] += before[j];
             }
-        } else {
-            *to = sums[i];
         }
+        *to = row;
     }
 }

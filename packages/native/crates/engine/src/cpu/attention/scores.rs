@@ -43,20 +43,33 @@ impl Tile<'_> {
         if self.sight == Sight::Diagonal { len.min(first_lane + LANES + ROWS) } else { len }
     }
 
+    /// How each key is seen.
     #[inline(always)]
-    fn row(&self, row: usize) -> Row {
-        let key = self.key_tile * TILE + row;
-        let from = key as i64 - (self.query_tile * TILE) as i64;
-        Row {
-            bias: self.keys.bias(self.slope, self.query_tile, key),
-            from: if self.keys.real[key] { from as i32 } else { i32::MAX },
+    fn all_rows(&self) -> [Row; TILE] {
+        let mut rows = [Row { bias: 0.0, from: i32::MAX }; TILE];
+        let first = self.key_tile * TILE;
+        for (j, row) in rows[..self.keys.len_of(self.key_tile)].iter_mut().enumerate() {
+            row.bias = self.keys.bias(self.slope, self.query_tile, first + j);
+            if self.keys.real[first + j] {
+                row.from = (first + j) as i32 - (self.query_tile * TILE) as i32;
+            }
         }
+        rows
     }
 
     /// Lanes before this one belong to queries that attend to all keys.
     #[inline(always)]
     fn blind(&self) -> i32 {
         self.keys.first.saturating_sub(self.query_tile * TILE).min(TILE) as i32
+    }
+
+    /// What dropout multiplies probabilities of a row by.
+    #[inline(always)]
+    fn factors<const DROPPING: bool>(&self, states: &[u32; LANES], row: usize) -> Lanes {
+        match (DROPPING, self.dropout) {
+            (true, Some((mask, _))) => each(|l| mask.factor(Mask::advance(states[l], row as u32))),
+            _ => [1.0; LANES],
+        }
     }
 
     /// The generator's states for the first row.
@@ -74,21 +87,41 @@ impl Tile<'_> {
     }
 }
 
-/// Whether the query of a lane sees a key, and its score if so.
+/// For each lane whether its query sees a key, and its score if so.
 #[inline(always)]
-fn score<const MASKED: bool>(product: f32, row: Row, lane: i32, blind: i32) -> (bool, f32) {
-    if MASKED && lane < blind { (true, 0.0) } else { (!MASKED || lane >= row.from, product + row.bias) }
+fn scores<const MASKED: bool>(products: Lanes, row: Row, first_lane: usize, blind: i32) -> ([bool; LANES], Lanes) {
+    let mut seen = [true; LANES];
+    let mut scores = each(|l| products[l] + row.bias);
+    if MASKED {
+        for l in 0..LANES {
+            let lane = (first_lane + l) as i32;
+            seen[l] = (lane >= row.from) | (lane < blind);
+            scores[l] = if lane < blind { 0.0 } else { scores[l] };
+        }
+    }
+    (seen, scores)
+}
+
+/// A value for each lane. They are copied from and to memory as a whole: the compiler then knows that nothing else changes meanwhile.
+type Lanes = [f32; LANES];
+
+#[inline(always)]
+fn each(value: impl Fn(usize) -> f32) -> Lanes {
+    let mut lanes = [0.0; LANES];
+    for l in 0..LANES {
+        lanes[l] = value(l);
+    }
+    lanes
 }
 
 #[inline(always)]
-fn lanes(values: &mut [f32], row: usize, first_lane: usize) -> &mut [f32; LANES] {
-    let start = row * TILE + first_lane;
-    (&mut values[start..start + LANES]).try_into().unwrap_or_else(|_| unreachable!("so many are taken"))
+fn load(values: &[f32], start: usize) -> Lanes {
+    values[start..start + LANES].try_into().unwrap_or_else(|_| unreachable!("so many are taken"))
 }
 
 #[inline(always)]
-fn lanes_of(values: &[f32], first_lane: usize) -> [f32; LANES] {
-    values[first_lane..first_lane + LANES].try_into().unwrap_or_else(|_| unreachable!("so many are taken"))
+fn store(values: &mut [f32], start: usize, lanes: Lanes) {
+    values[start..start + LANES].copy_from_slice(&lanes);
 }
 
 /// Statistics of softmax for the queries of a tile, over the keys seen so far.
@@ -126,42 +159,33 @@ impl Softmax {
         queries: usize,
         products: &mut [f32],
     ) {
-        let blind = tile.blind();
+        let (blind, keys) = (tile.blind(), tile.all_rows());
         for first_lane in (0..queries).step_by(LANES) {
             let rows = tile.rows(first_lane);
-            let before = lanes_of(&self.largest, first_lane);
+            let before = load(&self.largest, first_lane);
             let mut largest = before;
             for j in 0..rows {
-                let row = tile.row(j);
-                let values = lanes(products, j, first_lane);
-                for l in 0..LANES {
-                    let (seen, score) = score::<MASKED>(values[l], row, (first_lane + l) as i32, blind);
-                    let score = if seen { score } else { f32::NEG_INFINITY };
-                    values[l] = score;
-                    largest[l] = if score > largest[l] { score } else { largest[l] };
-                }
+                let at = j * TILE + first_lane;
+                let (seen, scores) = scores::<MASKED>(load(products, at), keys[j], first_lane, blind);
+                let scores = each(|l| if seen[l] { scores[l] } else { f32::NEG_INFINITY });
+                largest = each(|l| if scores[l] > largest[l] { scores[l] } else { largest[l] });
+                store(products, at, scores);
             }
             let states = tile.states(first_lane);
             let mut sums = [0.0; LANES];
             for j in 0..rows {
-                let values = lanes(products, j, first_lane);
-                for l in 0..LANES {
-                    let e = exp::<FMA>(values[l] - largest[l]);
-                    sums[l] += e;
-                    values[l] = e;
-                }
-                if let (true, Some((mask, _))) = (DROPPING, tile.dropout) {
-                    for l in 0..LANES {
-                        values[l] *= mask.factor(Mask::advance(states[l], j as u32));
-                    }
-                }
+                let at = j * TILE + first_lane;
+                let scores = load(products, at);
+                let exponentials = each(|l| exp::<FMA>(scores[l] - largest[l]));
+                sums = each(|l| sums[l] + exponentials[l]);
+                let factors = tile.factors::<DROPPING>(&states, j);
+                store(products, at, each(|l| exponentials[l] * factors[l]));
             }
-            for l in 0..LANES {
-                let shrink = exp::<FMA>(before[l] - largest[l]);
-                self.shrink[first_lane + l] = shrink;
-                self.sums[first_lane + l] = self.sums[first_lane + l] * shrink + sums[l];
-                self.largest[first_lane + l] = largest[l];
-            }
+            let shrink = each(|l| exp::<FMA>(before[l] - largest[l]));
+            let sums_before = load(&self.sums, first_lane);
+            store(&mut self.sums, first_lane, each(|l| sums_before[l] * shrink[l] + sums[l]));
+            store(&mut self.shrink, first_lane, shrink);
+            store(&mut self.largest, first_lane, largest);
         }
     }
 }
@@ -202,25 +226,19 @@ fn differentiate_lanes<const FMA: bool, const MASKED: bool, const DROPPING: bool
     products: &mut [f32],
     gradients: &mut [f32],
 ) {
-    let blind = tile.blind();
+    let (blind, keys) = (tile.blind(), tile.all_rows());
     for first_lane in (0..queries).step_by(LANES) {
-        let (log_sums, along) = (lanes_of(log_sums, first_lane), lanes_of(along, first_lane));
+        let (log_sums, along) = (load(log_sums, first_lane), load(along, first_lane));
         let states = tile.states(first_lane);
         for j in 0..tile.rows(first_lane) {
-            let row = tile.row(j);
-            let values = lanes(products, j, first_lane);
-            let slopes = lanes(gradients, j, first_lane);
-            for l in 0..LANES {
-                let (seen, score) = score::<MASKED>(values[l], row, (first_lane + l) as i32, blind);
-                let probability = exp::<FMA>(score - log_sums[l]);
-                let factor = match (DROPPING, tile.dropout) {
-                    (true, Some((mask, _))) => mask.factor(Mask::advance(states[l], j as u32)),
-                    _ => 1.0,
-                };
-                let slope = probability * (slopes[l] * factor - along[l]);
-                values[l] = if seen { probability * factor } else { 0.0 };
-                slopes[l] = if seen { slope } else { 0.0 };
-            }
+            let at = j * TILE + first_lane;
+            let (seen, scores) = scores::<MASKED>(load(products, at), keys[j], first_lane, blind);
+            let exponentials = each(|l| exp::<FMA>(scores[l] - log_sums[l]));
+            let factors = tile.factors::<DROPPING>(&states, j);
+            let of_factors = load(gradients, at);
+            let of_scores = each(|l| exponentials[l] * (of_factors[l] * factors[l] - along[l]));
+            store(products, at, each(|l| if seen[l] { exponentials[l] * factors[l] } else { 0.0 }));
+            store(gradients, at, each(|l| if seen[l] { of_scores[l] } else { 0.0 }));
         }
     }
 }
