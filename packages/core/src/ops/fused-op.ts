@@ -1,6 +1,6 @@
 /** How fused operations are defined: an analytical gradient, composed of tfjs operations unless the backend has a kernel of the operation's name. */
 import { isKernel, recordOp } from '../autograd/tape.ts';
-import type { Gradient, Parameter } from '../modules/parameter.ts';
+import type { Parameter } from '../modules/parameter.ts';
 import { tf, type Tensor } from '../tensors.ts';
 
 /** Operations take a parameter wherever a weight is meant. */
@@ -83,7 +83,7 @@ export function fusedOp<Input extends string, Residual extends string, Attribute
         const differentiated = definition.differentiates.filter((name) => inputs[name] !== undefined);
         return fused
           ? runGradientKernel(definition.name, outputGradient, saved, attributes, differentiated, needed)
-          : (definition.backward(outputGradient, saved, attributes) as Record<string, () => Gradient>);
+          : definition.backward(outputGradient, saved, attributes);
       },
     });
   };
