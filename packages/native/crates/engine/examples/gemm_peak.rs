@@ -1,17 +1,27 @@
 //! Products of BLOOM-560m's shapes against the peak of this machine's multiply-adds, measured in the same run:
-//! `cargo run --release -p tensorloom-engine --example gemm_peak -- [threads]`.
+//! `cargo run --release -p tensorloom-engine --example gemm_peak -- [threads [m]]`.
 
 use tensorloom_engine::cpu::CpuDevice;
+use tensorloom_engine::memory::{Buffer, Kind};
 use tensorloom_engine::ops::{Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
 use tensorloom_engine::simd::{self, Kernel};
-use tensorloom_engine::{View, ViewMut, threads};
+use tensorloom_engine::{DType, Device, View, ViewMut, threads};
 
 /// Seconds of CPU time of all threads of this process: on a busy machine they say more than the clock on the wall.
+#[cfg(unix)]
 fn cpu_seconds() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it fills in the struct.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Where the system has no such clock: of the wall, as if all threads were at work.
+#[cfg(not(unix))]
+fn cpu_seconds() -> f64 {
+    use std::sync::OnceLock;
+    static START: OnceLock<std::time::Instant> = OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed().as_secs_f64() * threads::thread_count() as f64
 }
 
 const LANES: usize = 8;
@@ -52,8 +62,24 @@ fn peak(thread_count: usize) -> f64 {
     (2 * (LANES + 4) * width * rounds * thread_count) as f64 / ((cpu_seconds() - start) / thread_count as f64) / 1e9
 }
 
-fn values(len: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 7919 % 1000) as f32 - 500.0) / 500.0).collect()
+/// Values in memory as tensors have it.
+fn values(device: &CpuDevice, len: usize) -> Buffer {
+    let buffer = device.allocate(len * 4, Kind::Tensor).expect("memory");
+    for i in 0..len {
+        // SAFETY: the buffer is ours and has room for so many floats.
+        unsafe { *buffer.pointer().cast::<f32>().add(i) = ((i * 7919 % 1000) as f32 - 500.0) / 500.0 };
+    }
+    buffer
+}
+
+fn view(buffer: &Buffer) -> View<'_> {
+    // SAFETY: filled with floats, and not written while it is read.
+    unsafe { View::from_raw(buffer.pointer(), buffer.bytes() / 4, DType::F32) }
+}
+
+fn result(buffer: &Buffer) -> MatrixMut<'_> {
+    // SAFETY: as above; the only view while it is written.
+    MatrixMut { data: unsafe { ViewMut::from_raw(buffer.pointer(), buffer.bytes() / 4, DType::F32) } }
 }
 
 fn main() {
@@ -62,100 +88,41 @@ fn main() {
     let device = CpuDevice::default();
     println!("{} threads, {}", thread_count, simd::level().name());
     let (k, n) = (1024, 4096);
-    let weight = values(n * k);
+    let weight = values(&device, n * k);
+    let bias = values(&device, n);
+    let only: Option<usize> = std::env::args().nth(2).and_then(|m| m.parse().ok());
     for m in [64, 256, 1024] {
-        let (x, dy) = (values(m * k), values(m * n));
-        let mut y = vec![0.0_f32; m * n];
-        let mut dx = vec![0.0_f32; m * k];
-        let mut dw = vec![0.0_f32; n * k];
+        if only.is_some_and(|only| only != m) {
+            continue;
+        }
+        let (x, dy) = (values(&device, m * k), values(&device, m * n));
+        let (y, dx, dw) = (values(&device, m * n), values(&device, m * k), values(&device, n * k));
         let flops = 2.0 * (m * n * k) as f64;
-        let row = Matrix::row_major;
-        let mut products: [(&str, Box<dyn FnMut()>); 5] = [
+        let gemm = |m: usize,
+                    n: usize,
+                    k: usize,
+                    a: Matrix<'_>,
+                    b: Matrix<'_>,
+                    c: &Buffer,
+                    accumulate: bool,
+                    epilogue: Epilogue<'_>| {
+            device.gemm(GemmShape { m, n, k }, a, b, result(c), accumulate, epilogue).expect("fits");
+        };
+        let row = |buffer, columns| Matrix::row_major(view(buffer), columns);
+        let none = Epilogue::default();
+        let with_bias = Epilogue { bias: Some(view(&bias)), gelu: true, ..none };
+        let products: [(&str, Box<dyn Fn()>); 6] = [
+            ("x W^T", Box::new(|| gemm(m, n, k, row(&x, k), row(&weight, k).transposed(), &y, false, none))),
             (
-                "x W^T + b",
-                Box::new(|| {
-                    let epilogue = Epilogue { bias: Some(View::of(&weight[..n])), ..Epilogue::default() };
-                    let (x, w) = (row(View::of(&x), k), row(View::of(&weight), k).transposed());
-                    device
-                        .gemm(GemmShape { m, n, k }, x, w, MatrixMut { data: ViewMut::of(&mut y) }, false, epilogue)
-                        .expect("fits");
-                }),
+                "gelu(x W^T+b)",
+                Box::new(|| gemm(m, n, k, row(&x, k), row(&weight, k).transposed(), &y, false, with_bias)),
             ),
-            (
-                "dy W",
-                Box::new(|| {
-                    let (dy, w) = (row(View::of(&dy), n), row(View::of(&weight), k));
-                    device
-                        .gemm(
-                            GemmShape { m, n: k, k: n },
-                            dy,
-                            w,
-                            MatrixMut { data: ViewMut::of(&mut dx) },
-                            false,
-                            Epilogue::default(),
-                        )
-                        .expect("fits");
-                }),
-            ),
-            (
-                "dy^T x",
-                Box::new({
-                    let dw = ViewMut::of(&mut dw);
-                    let mut dw = dw;
-                    let (dy, x, device) = (&dy, &x, &device);
-                    move || {
-                        let (dy, x) = (row(View::of(dy), n).transposed(), row(View::of(x), k));
-                        device
-                            .gemm(
-                                GemmShape { m: n, n: k, k: m },
-                                dy,
-                                x,
-                                MatrixMut { data: dw.reborrow() },
-                                false,
-                                Epilogue::default(),
-                            )
-                            .expect("fits");
-                    }
-                }),
-            ),
-            (
-                "dy^T x, +=",
-                Box::new(|| {
-                    let mut dw2 = DW.lock().expect("one thread");
-                    dw2.resize(n * k, 0.0);
-                    let (dy, x) = (row(View::of(&dy), n).transposed(), row(View::of(&x), k));
-                    device
-                        .gemm(
-                            GemmShape { m: n, n: k, k: m },
-                            dy,
-                            x,
-                            MatrixMut { data: ViewMut::of(&mut dw2[..]) },
-                            true,
-                            Epilogue::default(),
-                        )
-                        .expect("fits");
-                }),
-            ),
-            (
-                "y W'^T",
-                Box::new(|| {
-                    let mut out = OUT.lock().expect("one thread");
-                    out.resize(m * k, 0.0);
-                    let (y, w) = (row(View::of(&dy), n), row(View::of(&weight), n).transposed());
-                    device
-                        .gemm(
-                            GemmShape { m, n: k, k: n },
-                            y,
-                            w,
-                            MatrixMut { data: ViewMut::of(&mut out[..]) },
-                            false,
-                            Epilogue::default(),
-                        )
-                        .expect("fits");
-                }),
-            ),
+            ("y W'^T", Box::new(|| gemm(m, k, n, row(&dy, n), row(&weight, n).transposed(), &dx, false, none))),
+            ("dy W", Box::new(|| gemm(m, k, n, row(&dy, n), row(&weight, k), &dx, false, none))),
+            ("dy^T x", Box::new(|| gemm(n, k, m, row(&dy, n).transposed(), row(&x, k), &dw, false, none))),
+            ("+= dy^T x", Box::new(|| gemm(n, k, m, row(&dy, n).transposed(), row(&x, k), &dw, true, none))),
         ];
-        for (name, product) in &mut products {
+        for (name, product) in &products {
             let mut measured: Vec<_> = (0..21)
                 .map(|_| {
                     let before = peak(thread_count);
@@ -178,6 +145,3 @@ fn main() {
         }
     }
 }
-
-static DW: std::sync::Mutex<Vec<f32>> = std::sync::Mutex::new(Vec::new());
-static OUT: std::sync::Mutex<Vec<f32>> = std::sync::Mutex::new(Vec::new());

@@ -370,13 +370,53 @@ impl<'a> FloatsMut<'a> {
         scratch: &mut Vec<f32>,
         write: impl FnOnce(&mut [f32]) -> R,
     ) -> R {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let result = write(self.open(range.clone(), keeps, scratch));
+            self.close(range, scratch);
+            result
+        }
+    }
+
+    /// The first half of [`Self::with_range`], for kernels that compute with the values at once: a closure may become a function of its own,
+    /// without the kernel's vector instructions. `close` must follow, with the same range and scratch.
+    ///
+    /// # Safety
+    /// As for `with_range`, until it is closed.
+    ///
+    /// # Panics
+    /// As there.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn open<'s>(
+        &'s self,
+        range: std::ops::Range<usize>,
+        keeps: bool,
+        scratch: &'s mut Vec<f32>,
+    ) -> &'s mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
         // SAFETY: within the buffer, of the stored type, and disjoint from other ranges by the caller's promise.
         unsafe {
             match self.dtype {
-                DType::F16 => through_scratch(self.slice::<f16>(&range), keeps, scratch, write),
-                DType::BF16 => through_scratch(self.slice::<bf16>(&range), keeps, scratch, write),
-                _ => write(self.slice::<f32>(&range)),
+                DType::F16 => loaded(self.slice::<f16>(&range), keeps, scratch),
+                DType::BF16 => loaded(self.slice::<bf16>(&range), keeps, scratch),
+                _ => self.slice::<f32>(&range),
+            }
+        }
+    }
+
+    /// The second half: stores what is in `scratch`, if it was used.
+    ///
+    /// # Safety
+    /// As for `open`.
+    #[inline(always)]
+    pub unsafe fn close(&self, range: std::ops::Range<usize>, scratch: &[f32]) {
+        // SAFETY: as for `open`, which checked the range.
+        unsafe {
+            match self.dtype {
+                DType::F16 => f16::store(scratch, self.slice(&range)),
+                DType::BF16 => bf16::store(scratch, self.slice(&range)),
+                _ => {}
             }
         }
     }
@@ -390,20 +430,14 @@ impl<'a> FloatsMut<'a> {
     }
 }
 
-fn through_scratch<T: Float, R>(
-    to: &mut [T],
-    keeps: bool,
-    scratch: &mut Vec<f32>,
-    write: impl FnOnce(&mut [f32]) -> R,
-) -> R {
+/// Room for as many values as `from` has, with these values if `keeps`.
+#[inline(always)]
+fn loaded<'s, T: Float>(from: &[T], keeps: bool, scratch: &'s mut Vec<f32>) -> &'s mut [f32] {
+    scratch.resize(from.len(), 0.0);
     if keeps {
-        T::as_f32(to, scratch);
-    } else {
-        scratch.resize(to.len(), 0.0);
+        T::load(from, scratch);
     }
-    let result = write(scratch);
-    T::store(scratch, to);
-    result
+    scratch
 }
 
 #[cfg(test)]

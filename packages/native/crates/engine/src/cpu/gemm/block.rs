@@ -1,6 +1,6 @@
 //! One block of a product: packs its operands and runs the innermost loop over its tiles.
 
-use super::side::{Left, Side};
+use super::side::{Ahead, Left, Side};
 use super::target::{Lines, Target};
 use super::tile::{put, put_part, tile};
 use crate::simd::{Kernel, Simd, dispatch_at};
@@ -23,6 +23,14 @@ pub struct Product<'a> {
     pub group: usize,
     /// Whether results are written row after row.
     pub by_rows: bool,
+}
+
+/// Up to so many rows packing the right operand takes so much of the time that it must not wait for memory.
+const FEW_ROWS: usize = 128;
+
+/// Elements from one panel of the right operand to the next: one row more than it has, lest panels fall on the same cache sets.
+pub fn panel_size(depth: usize, width: usize) -> usize {
+    (depth + 1) * width
 }
 
 /// Rows and columns of a tile at each level.
@@ -132,11 +140,11 @@ impl<const MR: usize, const NR: usize, const FMA: bool> Kernel for Block<'_, MR,
                 let group = first..(first + product.group).min(columns.end);
                 let panels = match product.packed_right {
                     Some(all) => {
-                        let columns = (all.len() / depth.max(1)) * depths.start;
-                        &all[columns + group.start * depths.len()..]
+                        let panels = all.len() / panel_size(depth_step, NR) / steps;
+                        &all[(step * panels + group.start / NR) * panel_size(depth_step, NR)..]
                     }
                     None => {
-                        packed.resize(group.len().next_multiple_of(NR) * depths.len(), 0.0);
+                        packed.resize(group.len().div_ceil(NR) * panel_size(depths.len(), NR), 0.0);
                         product.right.right::<NR>(&group, &depths, packed, converted_right);
                         &packed[..]
                     }
@@ -154,12 +162,42 @@ impl<const MR: usize, const NR: usize, const FMA: bool> Kernel for Block<'_, MR,
                     }
                 };
                 let size = (rows.len(), group.len());
+                // While this is computed the next part of the right operand comes nearer.
+                let next = group.end..(group.end + product.group).min(columns.end);
+                let ahead = if rows.len() > FEW_ROWS || product.packed_right.is_some() {
+                    Ahead::nothing()
+                } else if !next.is_empty() {
+                    product.right.ahead(&next, &depths)
+                } else {
+                    let first = columns.start..(columns.start + product.group).min(columns.end);
+                    product.right.ahead(&first, &(depths.end..(depths.end + depth_step).min(depth)))
+                };
+                let panel_stride =
+                    panel_size(if product.packed_right.is_some() { depth_step } else { depths.len() }, NR);
                 // SAFETY: the packed operands have these sizes, and the place is this block's, which is ours.
                 unsafe {
                     if left.panel == 1 {
-                        tiles::<MR, NR, FMA, 1>(depths.len(), left, panels, place, size, product.by_rows);
+                        tiles::<MR, NR, FMA, 1>(
+                            depths.len(),
+                            left,
+                            panels,
+                            panel_stride,
+                            place,
+                            size,
+                            product.by_rows,
+                            ahead,
+                        );
                     } else {
-                        tiles::<MR, NR, FMA, MR>(depths.len(), left, panels, place, size, product.by_rows);
+                        tiles::<MR, NR, FMA, MR>(
+                            depths.len(),
+                            left,
+                            panels,
+                            panel_stride,
+                            place,
+                            size,
+                            product.by_rows,
+                            ahead,
+                        );
                     }
                 }
                 if step + 1 < steps {
@@ -189,13 +227,17 @@ unsafe fn tiles<const MR: usize, const NR: usize, const FMA: bool, const STEP: u
     depth: usize,
     left: Left,
     panels: &[f32],
+    panel_stride: usize,
     place: Place,
     (rows, columns): (usize, usize),
     by_rows: bool,
+    mut ahead: Ahead,
 ) {
     let (row_tiles, column_tiles) = (rows.div_ceil(MR), columns.div_ceil(NR));
     let (outer, inner) = if by_rows { (row_tiles, column_tiles) } else { (column_tiles, row_tiles) };
+    let lines = ahead.lines().div_ceil((outer * inner).max(1));
     for index in 0..outer * inner {
+        ahead.fetch(lines);
         let (o, i) = (index / inner, index % inner);
         let (row, column) = if by_rows { (o * MR, i * NR) } else { (i * MR, o * NR) };
         let pointers: [*const f32; MR] = std::array::from_fn(|i| {
@@ -205,7 +247,7 @@ unsafe fn tiles<const MR: usize, const NR: usize, const FMA: bool, const STEP: u
             // SAFETY: within the left operand.
             unsafe { left.pointer.add(offset) }
         });
-        let right = panels[column * depth..][..depth * NR].as_ptr();
+        let right = panels[column / NR * panel_stride..][..depth * NR].as_ptr();
         // SAFETY: the operands have these values, and the place this tile.
         unsafe {
             let sums = tile::<MR, NR, FMA, STEP>(depth, pointers, right);

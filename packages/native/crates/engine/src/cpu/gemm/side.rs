@@ -1,5 +1,6 @@
 //! Operands of a product, brought into the order in which the innermost loop reads them, a block at a time.
 
+use super::block::panel_size;
 use crate::storage::{DType, Float, View, bf16, f16};
 use std::ops::Range;
 
@@ -31,6 +32,53 @@ pub struct Left {
     pub panel_stride: usize,
 }
 
+/// Memory that will be read soon: runs of cache lines.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    run: *const u8,
+    stride: usize,
+    lines: usize,
+    next_line: usize,
+    runs_left: usize,
+}
+
+impl Ahead {
+    /// None.
+    pub fn nothing() -> Self {
+        Self { run: std::ptr::null(), stride: 0, lines: 1, next_line: 0, runs_left: 0 }
+    }
+
+    /// Lines in all.
+    pub fn lines(&self) -> usize {
+        self.runs_left * self.lines
+    }
+
+    /// Asks the CPU to fetch the next `count` lines into its second cache.
+    #[inline(always)]
+    pub fn fetch(&mut self, count: usize) {
+        for _ in 0..count {
+            if self.runs_left == 0 {
+                return;
+            }
+            #[cfg(target_arch = "x86_64")]
+            {
+                use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+                // SAFETY: a hint, which reads nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(self.run.wrapping_add(self.next_line * LINE).cast()) };
+            }
+            self.next_line += 1;
+            if self.next_line == self.lines {
+                self.next_line = 0;
+                self.runs_left -= 1;
+                self.run = self.run.wrapping_add(self.stride);
+            }
+        }
+    }
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Keeps rows of a packed block from falling on the same cache sets.
 const PADDING: usize = 16;
 
@@ -38,6 +86,24 @@ impl Side<'_> {
     /// Elements that it reaches over.
     pub fn needed(&self, across: usize, depth: usize) -> usize {
         if across == 0 || depth == 0 { 0 } else { (across - 1) * self.across + (depth - 1) * self.along + 1 }
+    }
+
+    /// Where a block lies.
+    pub fn ahead(&self, across: &Range<usize>, depth: &Range<usize>) -> Ahead {
+        let bytes = self.view.dtype().bytes();
+        let from = (across.start * self.across + depth.start * self.along) * bytes;
+        let (run, runs, stride) = if self.across <= self.along {
+            (across.len() * self.across, depth.len(), self.along)
+        } else {
+            (depth.len() * self.along, across.len(), self.across)
+        };
+        Ahead {
+            run: self.view.pointer().wrapping_add(from),
+            stride: stride * bytes,
+            lines: (run * bytes).div_ceil(LINE),
+            next_line: 0,
+            runs_left: runs,
+        }
     }
 
     #[inline(always)]
@@ -98,22 +164,28 @@ impl Side<'_> {
         }
         if from.across == 1 && from.along != 1 {
             let panels = count.div_ceil(MR);
-            packed.resize(panels * depth * MR, 0.0);
+            let stride = depth * MR + PADDING;
+            packed.resize(panels * stride, 0.0);
             for p in 0..depth {
                 for panel in 0..panels {
-                    let to = &mut packed[(panel * depth + p) * MR..][..MR];
+                    let to = &mut packed[panel * stride + p * MR..][..MR];
                     let first = panel * MR;
                     // SAFETY: within the block.
                     let values = unsafe { from.pointer.add(p * from.along + first) };
                     copy_padded::<MR>(values, count - first, to);
                 }
             }
-            return Left { pointer: packed.as_ptr(), row_stride: 1, panel: MR, panel_stride: depth * MR };
+            return Left { pointer: packed.as_ptr(), row_stride: 1, panel: MR, panel_stride: stride };
         }
         let stride = depth.next_multiple_of(PADDING) + PADDING;
         packed.resize(count * stride, 0.0);
         for i in 0..count {
             let row = &mut packed[i * stride..][..depth];
+            if from.along == 1 {
+                // SAFETY: within the block.
+                row.copy_from_slice(unsafe { std::slice::from_raw_parts(from.pointer.add(i * from.across), depth) });
+                continue;
+            }
             for (p, value) in row.iter_mut().enumerate() {
                 // SAFETY: within the block.
                 *value = unsafe { *from.pointer.add(i * from.across + p * from.along) };
@@ -139,7 +211,7 @@ impl Side<'_> {
         if from.across == 1 {
             for p in 0..depth {
                 for first in (0..count).step_by(NR) {
-                    let to = &mut packed[first * depth + p * NR..][..NR];
+                    let to = &mut packed[first / NR * panel_size(depth, NR) + p * NR..][..NR];
                     // SAFETY: within the block.
                     let values = unsafe { from.pointer.add(p * from.along + first) };
                     copy_padded::<NR>(values, count - first, to);
@@ -148,7 +220,7 @@ impl Side<'_> {
             return;
         }
         for first in (0..count).step_by(NR) {
-            let panel = &mut packed[first * depth..][..depth * NR];
+            let panel = &mut packed[first / NR * panel_size(depth, NR)..][..depth * NR];
             // Columns beyond the last are read from it; nobody looks at what is computed of them.
             let starts: [*const f32; NR] = std::array::from_fn(|j| {
                 // SAFETY: within the block.

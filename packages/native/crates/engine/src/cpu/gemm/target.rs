@@ -1,13 +1,15 @@
 //! Where a product goes, and what is done to it before it is stored.
 
-use crate::cpu::math::sigmoid;
+use crate::cpu::gelu as activate;
 use crate::ops::Epilogue;
 use crate::storage::{FloatsMut, View};
 use std::ops::Range;
 
 /// The result of a product.
 pub struct Target<'a> {
-    pub sink: FloatsMut<'a>,
+    pub sink: &'a FloatsMut<'a>,
+    /// Elements before the first one.
+    pub from: usize,
     /// Columns of the result as the caller sees it.
     pub columns: usize,
     /// Whether our rows are the caller's columns.
@@ -16,14 +18,12 @@ pub struct Target<'a> {
     pub epilogue: Epilogue<'a>,
 }
 
-/// sqrt(2 / pi) as BLOOM rounds it, and the factor of x³.
-const SLOPE: f32 = 0.797_884_56;
-const CUBIC: f32 = 0.044_715;
-
 impl Target<'_> {
     /// Where the innermost loop can put its sums itself.
     pub fn in_place(&self) -> Option<*mut f32> {
-        if self.transposed { None } else { self.sink.f32_pointer() }
+        // SAFETY: within the result.
+        let begin = |pointer: *mut f32| unsafe { pointer.add(self.from) };
+        if self.transposed { None } else { self.sink.f32_pointer().map(begin) }
     }
 
     /// Finishes what the innermost loop put in place.
@@ -41,14 +41,15 @@ impl Target<'_> {
         if bias.is_none() && residual.is_none() && !gelu {
             return;
         }
+        let Lines { line, operand } = scratch;
         for row in rows.clone() {
             let from = row * self.columns;
-            let Lines { line, operand } = scratch;
+            let range = self.from + from + columns.start..self.from + from + columns.end;
             // SAFETY: by the caller's promise.
             unsafe {
-                self.sink.with_range(from + columns.start..from + columns.end, true, line, |values| {
-                    self.apply::<FMA>(values, from, columns, operand);
-                });
+                let values = self.sink.open(range.clone(), true, line);
+                self.apply::<FMA>(values, from, columns, operand);
+                self.sink.close(range, line);
             }
         }
     }
@@ -67,19 +68,20 @@ impl Target<'_> {
         scratch: &mut Lines,
     ) {
         let (outer, inner) = if self.transposed { (columns, rows) } else { (rows, columns) };
+        let Lines { line, operand } = scratch;
         for (index, row) in outer.clone().enumerate() {
             let from = row * self.columns;
-            let Lines { line, operand } = scratch;
+            let range = self.from + from + inner.start..self.from + from + inner.end;
             // SAFETY: by the caller's promise.
             unsafe {
-                self.sink.with_range(from + inner.start..from + inner.end, self.accumulate, line, |values| {
-                    if self.transposed {
-                        take(values, sums.iter().skip(index).step_by(stride), self.accumulate);
-                    } else {
-                        take(values, sums[index * stride..].iter(), self.accumulate);
-                    }
-                    self.apply::<FMA>(values, from, inner, operand);
-                });
+                let values = self.sink.open(range.clone(), self.accumulate, line);
+                if self.transposed {
+                    take(values, sums.iter().skip(index).step_by(stride), self.accumulate);
+                } else {
+                    take(values, sums[index * stride..].iter(), self.accumulate);
+                }
+                self.apply::<FMA>(values, from, inner, operand);
+                self.sink.close(range, line);
             }
         }
     }
@@ -93,7 +95,7 @@ impl Target<'_> {
         }
         if gelu {
             for x in &mut *values {
-                *x *= sigmoid::<FMA>(*x * (2.0 * SLOPE * CUBIC * *x * *x + 2.0 * SLOPE));
+                *x = activate::<FMA>(*x);
             }
         }
         if let Some(residual) = residual {

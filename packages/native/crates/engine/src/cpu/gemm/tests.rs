@@ -187,13 +187,13 @@ fn large_products_are_cut_into_blocks_rightly() {
     for level in Simd::available() {
         for (shape, layouts) in [
             ((65, 1100, 530), [row, column]),
-            ((400, 1030, 300), [row, column]),
-            ((300, 70, 700), [row, row]),
+            ((400, 530, 400), [row, column]),
+            ((200, 70, 700), [row, row]),
             ((410, 1030, 64), [column, row]),
-            ((203, 520, 1030), [row, row]),
+            ((103, 520, 800), [row, row]),
         ] {
             let mode = Mode::Epilogue { bias: true, gelu: true, residual: true };
-            for storages in [[DType::F32; 3], [DType::BF16, DType::F32, DType::BF16], [DType::F16; 3]] {
+            for storages in [[DType::F32; 3], [DType::BF16, DType::F32, DType::F16]] {
                 run(&Case { shape, layouts, storages, mode, level });
             }
             run(&Case { shape, layouts, storages: [DType::F32; 3], mode: Mode::Accumulate, level });

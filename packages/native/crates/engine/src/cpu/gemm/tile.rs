@@ -17,18 +17,45 @@ pub unsafe fn tile<const MR: usize, const NR: usize, const FMA: bool, const STEP
     right: *const f32,
 ) -> [[f32; NR]; MR] {
     let mut sums = [[0.0; NR]; MR];
-    for p in 0..depth {
-        // SAFETY: by the caller's promise.
-        let values = unsafe { &*right.add(p * NR).cast::<[f32; NR]>() };
-        for i in 0..MR {
-            // SAFETY: as above.
-            let factor = unsafe { *left[i].add(p * STEP) };
-            for j in 0..NR {
-                sums[i][j] = fma::<FMA>(factor, values[j], sums[i][j]);
+    let even = depth - depth % UNROLLED;
+    // SAFETY: by the caller's promise.
+    unsafe {
+        for p in (0..even).step_by(UNROLLED) {
+            for q in 0..UNROLLED {
+                step::<MR, NR, FMA, STEP>(&left, right, p, q, &mut sums);
             }
+        }
+        for p in even..depth {
+            step::<MR, NR, FMA, STEP>(&left, right, p, 0, &mut sums);
         }
     }
     sums
+}
+
+/// Steps of the innermost loop between two tests of its end.
+const UNROLLED: usize = 4;
+
+/// Depth `p + q`.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn step<const MR: usize, const NR: usize, const FMA: bool, const STEP: usize>(
+    left: &[*const f32; MR],
+    right: *const f32,
+    p: usize,
+    q: usize,
+    sums: &mut [[f32; NR]; MR],
+) {
+    // SAFETY: by the caller's promise.
+    let values = unsafe { &*right.add((p + q) * NR).cast::<[f32; NR]>() };
+    for i in 0..MR {
+        // SAFETY: as above.
+        let factor = unsafe { *left[i].add(p * STEP).add(q * STEP) };
+        for j in 0..NR {
+            sums[i][j] = fma::<FMA>(factor, values[j], sums[i][j]);
+        }
+    }
 }
 
 /// Stores a tile, or adds it to what is there.
