@@ -53,8 +53,8 @@ export class NativeBackend extends MathBackendCPU {
   /** The elements where they lie, so that who changes them changes the tensor; null if other tensors share them or they are stored as halves. */
   hostView(tensor: tf.TensorInfo): Float32Array | null {
     if (!this.isExclusive(tensor)) return null;
-    const handle = this.handle(tensor);
-    return addon().storageOf(handle) === storageCodes.float32 ? (addon().view(handle) as Float32Array) : null;
+    const storage = addon().storageOf(this.handle(tensor));
+    return storage === storageCodes.float32 ? (this.dataOf(tensor.dataId).see() as Float32Array) : null;
   }
 
   override write(values: tf.backend_util.BackendValues, _shape: number[], dtype: tf.DataType): DataId {

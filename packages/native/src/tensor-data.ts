@@ -13,6 +13,8 @@ export class TensorData {
   #values: tf.backend_util.BackendValues | null;
   /** What was lent to JavaScript of the tensor in the engine. */
   #view: Elements | null = null;
+  /** What was shown to JavaScript to keep. Made once: JavaScript counts the whole memory anew for each view, and would collect garbage for it. */
+  #shown: Elements | null = null;
   /** The elements as another type, for tensors on the same data that tfjs takes for converted. */
   #converted: { readonly dtype: tf.DataType; readonly handle: Handle } | null = null;
 
@@ -87,7 +89,8 @@ export class TensorData {
 
   /** The values where they lie, if `canBeSeen`. They stay as long as they are held. */
   see(): tf.backend_util.BackendValues {
-    return this.#handle === null ? (this.#values as tf.backend_util.BackendValues) : addon().view(this.#handle);
+    if (this.#handle === null) return this.#values as tf.backend_util.BackendValues;
+    return (this.#shown ??= addon().view(this.#handle));
   }
 
   /** tfjs's CPU kernels write here what they made. */
@@ -108,7 +111,7 @@ export class TensorData {
       if (this.#converted !== null) addon().free(this.#converted.handle);
       addon().free(this.#handle);
     }
-    this.#view = null;
+    this.#view = this.#shown = null;
     this.#converted = null;
     this.#handle = null;
     this.#values = null;

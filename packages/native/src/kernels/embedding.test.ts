@@ -73,6 +73,7 @@ describe.skipIf(!nativeIsBuilt)('EmbeddingLookup on native', () => {
       expect(table.onHost).toBe(true);
       expect(rows[5 * 64]).toBe(7);
       expect(table.value.dataSync()[5 * 64]).toBe(7);
+      table.updateOnHost((data) => expect(data).toBe(rows));
       expect(embeddingLookup(table, ids).dataSync()[0]).toBe(7);
       expect(bytes() - before).toBeLessThan(1.1 * 4 * table.size);
       table.dispose();
