@@ -66,6 +66,7 @@ export {
   type AcceleratorEntry,
   type FloatStorage,
   type MemoryStatistics,
+  type MemoryUsage,
 } from './accelerators/accelerator.ts';
 export { selectAccelerator, acceleratorsByPriority, type AcceleratorSelection } from './accelerators/select.ts';
 export { precisions, type Precision, type PrecisionFactory } from './precision/precision.ts';

@@ -10,7 +10,7 @@ import {
   type FloatStorage,
   type MemoryStatistics,
 } from '@tensorloom/core';
-import { addon, findAddon } from './addon.ts';
+import { addon, findAddon, memoryKinds } from './addon.ts';
 import { compileBlock } from './compile/compiled-block.ts';
 import { backendName, registerNativeBackend, setActivationStorage, startEngine } from './backend.ts';
 
@@ -49,8 +49,13 @@ export class NativeAccelerator implements Accelerator {
   }
 
   memory(): MemoryStatistics {
-    const { total, buffers } = addon().memoryUsage();
-    return { currentBytes: total.currentBytes, tensorCount: buffers };
+    const { total, buffers, byKind } = addon().memoryUsage();
+    const kinds = Object.entries(memoryKinds).map(([kind, code]) => [kind, byKind[code]]);
+    return {
+      ...total,
+      tensorCount: buffers,
+      byKind: Object.fromEntries(kinds) as Required<MemoryStatistics>['byKind'],
+    };
   }
 
   setActivationStorage(storage: FloatStorage | null): void {

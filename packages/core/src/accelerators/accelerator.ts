@@ -1,13 +1,25 @@
 /** What a piece of hardware, with the tfjs backend that drives it, must tell Fabric. One file each beside this one. */
 import type { BlockProgram, CompiledBlock } from '../modules/block-program.ts';
+import type { MemoryKind } from '../memory-label.ts';
 import { Registry } from '../registry.ts';
 
-/** What live tensors take. */
+/** Bytes in use. */
+export interface MemoryUsage {
+  readonly currentBytes: number;
+  /** The most since the accelerator was activated. */
+  readonly peakBytes: number;
+}
+
+/** What live tensors take. Tables in host memory (`Parameter.hostData`) are none. */
 export interface MemoryStatistics {
   /** Bytes held by live tensors. */
   readonly currentBytes: number;
   /** Live tensors. */
   readonly tensorCount: number;
+  /** The most bytes since the accelerator was activated; absent where it does not count. */
+  readonly peakBytes?: number;
+  /** By what the memory is for (`tensor`: all that nobody labelled, activations above all); absent where it does not count. */
+  readonly byKind?: Readonly<Record<MemoryKind | 'tensor' | 'scratch', MemoryUsage>>;
 }
 
 /** Storage types that an accelerator can give to float tensors. Values are always float32 to tfjs. */

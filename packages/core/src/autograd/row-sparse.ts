@@ -1,5 +1,7 @@
 /** The gradient of an embedding table: only the rows that occurred. */
+import { runKernel } from '../ops/fused-op.ts';
 import { tf, type Tensor } from '../tensors.ts';
+import { isKernel } from './tape.ts';
 
 /**
  * `indices` are strictly increasing row numbers of a dense `[numRows, width]` tensor, `rows` `[indices.length, width]`
@@ -16,10 +18,16 @@ export class RowSparse {
     return [this.numRows, this.rows.shape[1] as number];
   }
 
-  /** Sum of two gradients of the same table; rows of both are merged. The result is new, the operands stay. */
+  /**
+   * Sum of two gradients of the same table; rows of both are merged. The result is new, the operands stay.
+   *
+   * A backend takes the sum over by registering a tfjs kernel `AddRows` with the inputs `into` and `rows` and the attribute
+   * `positions`, the row of `into` that each of `rows` is added to: it changes the first and returns `[]`, or returns the sum.
+   */
   add(other: RowSparse): RowSparse {
     const indices = mergeSorted(this.indices, other.indices);
     const width = this.shape[1];
+    if (isKernel('AddRows')) return new RowSparse(indices, addRows(indices, width, [this, other]), this.numRows);
     const sum = new Float32Array(indices.length * width);
     for (const part of [this, other]) {
       const values = part.rows.dataSync<'float32'>();
@@ -50,6 +58,26 @@ export class RowSparse {
   dispose(): void {
     this.rows.dispose();
   }
+}
+
+/** The rows of all `parts` summed at their places in `indices` (new). */
+function addRows(indices: Int32Array, width: number, parts: readonly RowSparse[]): Tensor {
+  return tf.tidy(() =>
+    parts.reduce<Tensor>(
+      (into, part) =>
+        runKernel('AddRows', { into, rows: part.rows }, { positions: positionsOf(part.indices, indices) })[0] ?? into,
+      tf.fill([indices.length, width], 0, 'float32'),
+    ),
+  );
+}
+
+/** Where each of `rows` is in `all`. Both are strictly increasing, and `all` has all of `rows`. */
+function positionsOf(rows: Int32Array, all: Int32Array): Int32Array {
+  let position = 0;
+  return rows.map((row) => {
+    while (all[position] !== row) position++;
+    return position;
+  });
 }
 
 /** Union of two strictly increasing sequences, strictly increasing. */
