@@ -32,7 +32,7 @@ function adamStep(
   const flag = (name: string, value: boolean): OperationAttribute => ({ name, type: binding.TF_ATTR_BOOL, value });
   const text = (name: string, value: string): OperationAttribute => ({ name, type: binding.TF_ATTR_STRING, value });
 
-  const { lr, beta1, beta2, epsilon, weightDecay, decoupled } = attributes;
+  const { lr, beta1, beta2, epsilon, weightDecay, decoupled, gradientScale } = attributes;
   const { stepSize, rootCorrection } = adamCorrections({
     ...attributes,
     // TensorFlow computes 1 - β in float32, which for β2 = 0.999 is off by 5e-5; the correction must be of the same β.
@@ -45,8 +45,8 @@ function adamStep(
     return tensor;
   };
   const decays = weightDecay !== 0;
-  const gradient =
-    decays && !decoupled ? temporary(addScaled(inputs.gradient, inputs.value, weightDecay)) : inputs.gradient;
+  const scaled = gradientScale === 1 ? inputs.gradient : temporary(tf.mul(inputs.gradient, gradientScale));
+  const gradient = decays && !decoupled ? temporary(addScaled(scaled, inputs.value, weightDecay)) : scaled;
   const value = decays && decoupled ? temporary(tf.mul(inputs.value, 1 - lr * weightDecay)) : inputs.value;
 
   const handles = [value, inputs.expAvg, inputs.expAvgSq].map((tensor, i) => {

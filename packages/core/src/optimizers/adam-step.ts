@@ -11,10 +11,17 @@ export interface AdamStepAttributes {
   readonly decoupled: boolean;
   /** 1 for the first step. */
   readonly step: number;
+  /** What gradients are multiplied with first. */
+  readonly gradientScale: number;
 }
 
 /** Step size and root of the second moment, corrected for both moments' start at zero. */
-export function adamCorrections({ lr, beta1, beta2, step }: AdamStepAttributes): {
+export function adamCorrections({
+  lr,
+  beta1,
+  beta2,
+  step,
+}: Pick<AdamStepAttributes, 'lr' | 'beta1' | 'beta2' | 'step'>): {
   stepSize: number;
   rootCorrection: number;
 } {
@@ -26,10 +33,11 @@ export function adamStep(
   { value, gradient, expAvg, expAvgSq }: Readonly<Record<'value' | 'gradient' | 'expAvg' | 'expAvgSq', Tensor>>,
   attributes: AdamStepAttributes,
 ): [value: Tensor, expAvg: Tensor, expAvgSq: Tensor] {
-  const { lr, beta1, beta2, epsilon, weightDecay, decoupled } = attributes;
+  const { lr, beta1, beta2, epsilon, weightDecay, decoupled, gradientScale } = attributes;
   const { stepSize, rootCorrection } = adamCorrections(attributes);
   return tf.tidy(() => {
-    const g = weightDecay !== 0 && !decoupled ? tf.add(gradient, tf.mul(value, weightDecay)) : gradient;
+    const scaled = gradientScale === 1 ? gradient : tf.mul(gradient, gradientScale);
+    const g = weightDecay !== 0 && !decoupled ? tf.add(scaled, tf.mul(value, weightDecay)) : scaled;
     const m = tf.add(expAvg, tf.mul(tf.sub(g, expAvg), 1 - beta1));
     const v = tf.add(tf.mul(expAvgSq, beta2), tf.mul(tf.square(g), 1 - beta2));
     // Numerator and denominator times the correction of the second moment's root: one pass over memory less.

@@ -42,6 +42,7 @@ registerTensorflowAdamStep();
  */
 export class Adam extends Optimizer<AdamGroup> {
   protected readonly momentNames = ['exp_avg', 'exp_avg_sq'];
+  protected override readonly scalesGradients = true;
   readonly #decoupled: boolean;
 
   /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range */
@@ -57,8 +58,11 @@ export class Adam extends Optimizer<AdamGroup> {
     this.#decoupled = decoupled;
   }
 
-  protected override updateDense({ parameter, gradient, state, step }: DenseUpdate, group: AdamGroup): void {
-    const attributes = this.#attributes(group, step);
+  protected override updateDense(
+    { parameter, gradient, state, step, gradientScale }: DenseUpdate,
+    group: AdamGroup,
+  ): void {
+    const attributes = this.#attributes(group, step, gradientScale);
     const [expAvg, expAvgSq] = state.dense as [Tensor, Tensor];
     const inputs = { value: parameter.value, gradient, expAvg, expAvgSq };
     const [value, ...moments] = isKernel('AdamStep')
@@ -69,9 +73,12 @@ export class Adam extends Optimizer<AdamGroup> {
     parameter.assign(value);
   }
 
-  protected override updateRows({ parameter, gradient, state, step }: RowUpdate, group: AdamGroup): void {
+  protected override updateRows(
+    { parameter, gradient, state, step, gradientScale }: RowUpdate,
+    group: AdamGroup,
+  ): void {
     const { rows } = state;
-    const attributes = this.#attributes(group, step);
+    const attributes = this.#attributes(group, step, gradientScale);
     // Coupled decay gives every row a gradient.
     if (attributes.weightDecay !== 0 && !attributes.decoupled) rows.visitAll();
     else rows.visit(gradient.indices);
@@ -101,7 +108,7 @@ export class Adam extends Optimizer<AdamGroup> {
         const to = (rows.rows[k] as number) * width;
         for (let j = 0; j < width; j++) {
           const w = table[to + j] as number;
-          const g = (from < 0 ? 0 : (gradients[from + j] as number)) + coupled * w;
+          const g = (from < 0 ? 0 : Math.fround(gradientScale * (gradients[from + j] as number))) + coupled * w;
           const m = (first[at + j] as number) + (g - (first[at + j] as number)) * (1 - beta1);
           const v = (second[at + j] as number) * beta2 + g * g * (1 - beta2);
           first[at + j] = m;
@@ -112,8 +119,17 @@ export class Adam extends Optimizer<AdamGroup> {
     });
   }
 
-  #attributes({ lr, betas, epsilon, weightDecay }: AdamGroup, step: number): AdamStepAttributes {
-    return { lr, beta1: betas[0], beta2: betas[1], epsilon, weightDecay, decoupled: this.#decoupled, step };
+  #attributes({ lr, betas, epsilon, weightDecay }: AdamGroup, step: number, gradientScale: number): AdamStepAttributes {
+    return {
+      lr,
+      beta1: betas[0],
+      beta2: betas[1],
+      epsilon,
+      weightDecay,
+      decoupled: this.#decoupled,
+      step,
+      gradientScale,
+    };
   }
 }
 

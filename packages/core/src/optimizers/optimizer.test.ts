@@ -8,6 +8,7 @@ import { stored } from '../modules/stored.testing.ts';
 import { expectClose } from '../ops/reference.testing.ts';
 import { tf, type Tensor } from '../tensors.ts';
 import { Adam, AdamW } from './adam.ts';
+import { Optimizer, type DenseUpdate } from './optimizer.ts';
 import { cases, disposeAll, parametersOf, runStep, valuesOf } from './optimizers.testing.ts';
 import { SGD } from './sgd.ts';
 
@@ -122,6 +123,27 @@ describe('optimizers', () => {
     for (const parameter of parameters) parameter.dispose();
   });
 
+  it('get scaled gradients where they do not scale them on their way', () => {
+    class Plain extends Optimizer {
+      protected readonly momentNames = [];
+      protected override updateDense({ parameter, gradient, gradientScale }: DenseUpdate): void {
+        expect(gradientScale).toBe(1);
+        parameter.assign(tf.sub(parameter.value, gradient));
+      }
+      protected override updateRows(): void {
+        throw new Error('There is no table here.');
+      }
+    }
+    const [table, bias] = parametersOf() as [Parameter, Parameter];
+    const optimizer = new Plain([{ parameters: [bias], lr: 1, weightDecay: 0 }]);
+    const [before] = valuesOf(optimizer) as [number[]];
+    bias.grad = tf.fill([4], 8);
+    optimizer.step({ gradientScale: 0.25 });
+    expect(valuesOf(optimizer)[0]).toEqual(before.map((value) => Math.fround(value - 2)));
+    table.dispose();
+    disposeAll(optimizer);
+  });
+
   it("update in place through a backend's kernel AdamStep", () => {
     const calls: unknown[] = [];
     tf.registerKernel({
@@ -135,7 +157,7 @@ describe('optimizers', () => {
     });
     try {
       const optimizer = new AdamW(parametersOf(), { lr: 0.5, weightDecay: 0.25 });
-      runStep(optimizer, 0, false);
+      runStep(optimizer, 0, false, 1, 0.5);
       expect(new Set(valuesOf(optimizer).flat())).toEqual(new Set([7]));
       expect(calls[0]).toEqual({
         lr: 0.5,
@@ -145,6 +167,7 @@ describe('optimizers', () => {
         weightDecay: 0.25,
         decoupled: true,
         step: 1,
+        gradientScale: 0.5,
       });
       disposeAll(optimizer);
     } finally {

@@ -4,6 +4,7 @@ import { TensorloomError } from '../errors.ts';
 import { Parameter } from '../modules/parameter.ts';
 import type { JsonObject, LoadOptions, StateDict, Stateful, StoredState } from '../stateful.ts';
 import { type Tensor } from '../tensors.ts';
+import { scaleGradients } from './gradients.ts';
 import { readOptimizerState } from './optimizer-state.ts';
 import { ParameterState } from './parameter-state.ts';
 
@@ -26,6 +27,8 @@ export interface DenseUpdate {
   readonly state: ParameterState;
   /** 1 for the first update of this parameter. */
   readonly step: number;
+  /** What the gradient is still to be multiplied with: 1 unless the optimizer `scalesGradients`. */
+  readonly gradientScale: number;
 }
 
 /** What one update of a table by a row-sparse gradient needs. */
@@ -34,6 +37,7 @@ export interface RowUpdate {
   readonly gradient: RowSparse;
   readonly state: ParameterState;
   readonly step: number;
+  readonly gradientScale: number;
 }
 
 /**
@@ -63,6 +67,8 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
       throw new TensorloomError('MISUSE', 'An optimizer needs at least one parameter; none was given.');
   }
 
+  /** Whether updates multiply gradients with `gradientScale` on the way, which saves a pass over them. */
+  protected readonly scalesGradients: boolean = false;
   protected abstract updateDense(update: DenseUpdate, group: Group): void;
   protected abstract updateRows(update: RowUpdate, group: Group): void;
 
@@ -105,8 +111,13 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
     for (const [i, parameters] of next.entries()) (this.groups[i] as Group).parameters = parameters;
   }
 
-  /** One update from the gradients as they are (`Fabric.step` has divided, unscaled and clipped them). Parameters without a gradient stay. */
-  step(): void {
+  /**
+   * One update from the gradients times `gradientScale` (`Fabric.step` divides, unscales and clips with it). Parameters without a
+   * gradient stay. What the gradients are afterwards is not defined: zero them.
+   */
+  step({ gradientScale = 1 }: { readonly gradientScale?: number } = {}): void {
+    if (!this.scalesGradients) scaleGradients(this.parameters, gradientScale);
+    const scale = this.scalesGradients ? gradientScale : 1;
     for (const group of this.groups)
       for (const parameter of group.parameters) {
         const { grad } = parameter;
@@ -115,12 +126,12 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
         const step = ++state.steps;
         if (grad instanceof RowSparse && state.canUpdateRows) {
           state.lastRows = grad.indices;
-          this.updateRows({ parameter, gradient: grad, state, step }, group);
+          this.updateRows({ parameter, gradient: grad, state, step, gradientScale: scale }, group);
           continue;
         }
         const gradient = grad instanceof RowSparse ? grad.toDense() : grad;
         parameter.pinToDevice();
-        this.updateDense({ parameter, gradient, state, step }, group);
+        this.updateDense({ parameter, gradient, state, step, gradientScale: scale }, group);
         if (gradient !== grad) gradient.dispose();
       }
   }

@@ -36,6 +36,16 @@ describe.each(testBackends())('optimizers on %s', (backend) => {
       expect(tf.memory().numTensors).toBe(before);
     });
 
+    it.each([false, true])('multiplies gradients on its way if asked to (row-sparse: %s)', (sparse) => {
+      const [before, during] = [create(parametersOf()), create(parametersOf())];
+      for (const step of fixture.gradients.keys()) {
+        runStep(before, step, sparse, 0.25);
+        runStep(during, step, sparse, 1, 0.25);
+      }
+      expect(valuesOf(during)).toEqual(valuesOf(before));
+      for (const optimizer of [before, during]) disposeAll(optimizer);
+    });
+
     it.each([false, true])('goes on from its state dict to the last bit (row-sparse: %s)', (sparse) => {
       const straight = create(parametersOf());
       for (const step of fixture.gradients.keys()) runStep(straight, step, sparse);

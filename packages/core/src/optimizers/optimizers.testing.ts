@@ -44,12 +44,15 @@ export function rowSparse(gradient: readonly number[], [numRows, width]: [number
   return new RowSparse(indices, tf.tensor2d(rows, [indices.length, width]), numRows);
 }
 
-export function runStep(optimizer: Optimizer, step: number, sparse: boolean): void {
+/** One step on the fixture's gradients times both factors, of which the optimizer is told the second. */
+export function runStep(optimizer: Optimizer, step: number, sparse: boolean, factor = 1, gradientScale = 1): void {
   const [table, bias] = optimizer.parameters as [Parameter, Parameter];
-  const [tableGradient, biasGradient] = fixture.gradients[step] as [number[], number[]];
+  const [tableGradient, biasGradient] = (fixture.gradients[step] as [number[], number[]]).map((gradient) =>
+    gradient.map((x) => factor * x),
+  ) as [number[], number[]];
   table.grad = sparse ? rowSparse(tableGradient, fixture.shapes[0]) : tf.tensor(tableGradient, fixture.shapes[0]);
   bias.grad = tf.tensor1d(biasGradient);
-  optimizer.step();
+  optimizer.step({ gradientScale });
   optimizer.zeroGrad();
 }
 

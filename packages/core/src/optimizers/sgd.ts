@@ -34,6 +34,8 @@ export type SGDGroup = SGDOptions & ParameterGroup;
 export interface SGDStepAttributes extends SGDOptions {
   /** 1 for the first step, in which dampening does not count. */
   readonly step: number;
+  /** What gradients are multiplied with first. */
+  readonly gradientScale: number;
 }
 
 /**
@@ -46,6 +48,7 @@ export interface SGDStepAttributes extends SGDOptions {
  */
 export class SGD extends Optimizer<SGDGroup> {
   protected readonly momentNames: readonly string[];
+  protected override readonly scalesGradients = true;
 
   /** @throws TensorloomError `BAD_OPTION` for hyper-parameters out of range */
   constructor(parameters: ParameterGroups<SGDOptions>, options: Partial<SGDOptions> = {}) {
@@ -60,8 +63,11 @@ export class SGD extends Optimizer<SGDGroup> {
     this.momentNames = this.groups.some((group) => group.momentum !== 0) ? ['momentum_buffer'] : [];
   }
 
-  protected override updateDense({ parameter, gradient, state, step }: DenseUpdate, group: SGDGroup): void {
-    const attributes = attributesOf(group, step);
+  protected override updateDense(
+    { parameter, gradient, state, step, gradientScale }: DenseUpdate,
+    group: SGDGroup,
+  ): void {
+    const attributes = attributesOf(group, step, gradientScale);
     const [momentumBuffer] = state.dense;
     const inputs = { value: parameter.value, gradient, ...(momentumBuffer && { momentumBuffer }) };
     const [value, ...moments] = isKernel('SGDStep')
@@ -72,7 +78,7 @@ export class SGD extends Optimizer<SGDGroup> {
     parameter.assign(value);
   }
 
-  protected override updateRows({ parameter, gradient, state, step }: RowUpdate, group: SGDGroup): void {
+  protected override updateRows({ parameter, gradient, state, step, gradientScale }: RowUpdate, group: SGDGroup): void {
     const { rows } = state;
     const { lr, momentum, dampening, weightDecay, nesterov } = group;
     // Decay gives every row a gradient; without momentum only the rows of this gradient move.
@@ -83,7 +89,7 @@ export class SGD extends Optimizer<SGDGroup> {
         runKernel(
           'SGDRows',
           { gradients: gradient.rows },
-          { ...attributesOf(group, step), ...rowStepAttributes(rows, table, gradient.indices) },
+          { ...attributesOf(group, step, gradientScale), ...rowStepAttributes(rows, table, gradient.indices) },
         ),
       );
       return;
@@ -101,7 +107,7 @@ export class SGD extends Optimizer<SGDGroup> {
         const to = (rows.rows[k] as number) * width;
         for (let j = 0; j < width; j++) {
           const w = table[to + j] as number;
-          const g = (from < 0 ? 0 : (gradients[from + j] as number)) + weightDecay * w;
+          const g = (from < 0 ? 0 : Math.fround(gradientScale * (gradients[from + j] as number))) + weightDecay * w;
           let move = g;
           if (buffer !== undefined) {
             const b = Math.fround(momentum * (buffer[at + j] as number) + share * g);
@@ -115,8 +121,12 @@ export class SGD extends Optimizer<SGDGroup> {
   }
 }
 
-function attributesOf({ lr, momentum, dampening, weightDecay, nesterov }: SGDGroup, step: number): SGDStepAttributes {
-  return { lr, momentum, dampening, weightDecay, nesterov, step };
+function attributesOf(
+  { lr, momentum, dampening, weightDecay, nesterov }: SGDGroup,
+  step: number,
+  gradientScale: number,
+): SGDStepAttributes {
+  return { lr, momentum, dampening, weightDecay, nesterov, step, gradientScale };
 }
 
 /** The composite of `SGDStep`: new value and, with momentum, buffer. */
@@ -126,10 +136,11 @@ function sgdStep(
     gradient,
     momentumBuffer,
   }: { readonly value: tf.Tensor; readonly gradient: tf.Tensor; readonly momentumBuffer?: tf.Tensor },
-  { lr, momentum, dampening, weightDecay, nesterov, step }: SGDStepAttributes,
+  { lr, momentum, dampening, weightDecay, nesterov, step, gradientScale }: SGDStepAttributes,
 ): tf.Tensor[] {
   return tf.tidy(() => {
-    const g = weightDecay === 0 ? gradient : tf.add(gradient, tf.mul(value, weightDecay));
+    const scaled = gradientScale === 1 ? gradient : tf.mul(gradient, gradientScale);
+    const g = weightDecay === 0 ? scaled : tf.add(scaled, tf.mul(value, weightDecay));
     if (momentumBuffer === undefined) return [tf.sub(value, tf.mul(g, lr))];
     const share = step === 1 || momentum === 0 ? 1 : 1 - dampening;
     const buffer = tf.add(tf.mul(momentumBuffer, momentum), share === 1 ? g : tf.mul(g, share));

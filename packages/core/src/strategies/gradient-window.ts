@@ -101,29 +101,28 @@ export class GradientWindow implements Stateful {
   }
 
   /**
-   * Finishes the gradients of `optimizer` (once): reduces, divides, unscales.
+   * Finishes the gradients of `optimizer` (once): reduces them, and finds what is left to multiply them with so that they are divided,
+   * unscaled and clipped.
    * @param discard undefined if nobody has asked for it yet
-   * @returns their global norm, which is not finite if any of them is not
+   * @returns their global norm, which is not finite if any of them is not; there is no factor then
    */
   async #finish(
     optimizer: Optimizer,
     normType: number,
     discard: boolean | undefined,
-    factorFor: (norm: number) => number = () => 1,
-  ): Promise<number> {
+    factorFor: (norm: number) => number,
+  ): Promise<{ readonly norm: number; readonly factor: number }> {
     const { parameters } = optimizer;
     if (this.#finished.has(optimizer)) {
       const norm = await this.reduction.norm(parameters, normType);
-      if (Number.isFinite(norm)) scaleGradients(parameters, factorFor(norm));
-      return norm;
+      return { norm, factor: Number.isFinite(norm) ? factorFor(norm) : 1 };
     }
     const totals = await this.reduction.reduce(parameters, this.#items, discard ?? false);
     // Dividing and clipping are one pass over the gradients. Without items all gradients are zero.
     const share = 1 / (Math.max(totals.items, 1) * this.#scale);
     const norm = (await this.reduction.norm(parameters, normType)) * share;
-    if (Number.isFinite(norm)) scaleGradients(parameters, share * factorFor(norm));
     this.#finished.set(optimizer, { norm, discard: discard === undefined ? undefined : totals.discard });
-    return norm;
+    return { norm, factor: Number.isFinite(norm) ? share * factorFor(norm) : 1 };
   }
 
   /**
@@ -134,9 +133,10 @@ export class GradientWindow implements Stateful {
   async clip(optimizer: Optimizer, { clipNorm, clipValue, normType = 2 }: ClipOptions): Promise<number> {
     checkOneLimit({ clipNorm, clipValue });
     checkLimits({ clipNorm, clipValue });
-    const norm = await this.#finish(optimizer, normType, undefined, (found) =>
+    const { norm, factor } = await this.#finish(optimizer, normType, undefined, (found) =>
       clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
     );
+    scaleGradients(optimizer.parameters, factor);
     if (clipValue !== undefined && Number.isFinite(norm)) clipGradientValues(optimizer.parameters, clipValue);
     return norm;
   }
@@ -153,15 +153,19 @@ export class GradientWindow implements Stateful {
       );
     checkLimits({ clipNorm, clipValue });
     if (this.#microBatches === 0 || this.#closedFor.has(optimizer)) return { closed: false, stepped: false };
-    const norm = await this.#finish(optimizer, 2, discard, (found) =>
+    const { norm, factor } = await this.#finish(optimizer, 2, discard, (found) =>
       clipNorm === undefined ? 1 : clipFactor(found, clipNorm),
     );
     const finished = this.#finished.get(optimizer);
     const discarded = finished?.discard ?? (await this.reduction.agree(discard));
     const stepped = this.#report(Number.isFinite(norm)) && !discarded;
     if (stepped) {
-      if (clipValue !== undefined) clipGradientValues(optimizer.parameters, clipValue);
-      optimizer.step();
+      if (clipValue !== undefined) {
+        scaleGradients(optimizer.parameters, factor);
+        clipGradientValues(optimizer.parameters, clipValue);
+      }
+      // Else the update scales them on its way: one pass over the gradients less.
+      optimizer.step(clipValue === undefined ? { gradientScale: factor } : {});
     }
     optimizer.zeroGrad();
     this.#closedFor.add(optimizer);

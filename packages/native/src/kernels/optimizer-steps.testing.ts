@@ -35,14 +35,17 @@ export function parametersOf(): Parameter[] {
   });
 }
 
-/** One step with the fixture's gradients; that of the table with its rows of zeros left out if `sparse`. */
-export function runStep(optimizer: Optimizer, step: number, sparse: boolean): void {
+/**
+ * One step with the fixture's gradients times both factors, of which the optimizer is told the second; that of the table with its rows of
+ * zeros left out if `sparse`.
+ */
+export function runStep(optimizer: Optimizer, step: number, sparse: boolean, factor = 1, gradientScale = 1): void {
   for (const [i, parameter] of optimizer.parameters.entries()) {
-    const gradient = fixture.gradients[step]?.[i] as number[];
+    const gradient = (fixture.gradients[step]?.[i] as number[]).map((x) => factor * x);
     parameter.grad =
       sparse && i === 0 ? rowSparse(gradient, fixture.shapes[0]) : tf.tensor(gradient, [...parameter.shape]);
   }
-  optimizer.step();
+  optimizer.step({ gradientScale });
   optimizer.zeroGrad();
 }
 

@@ -25,6 +25,16 @@ describe.skipIf(!nativeIsBuilt)('optimizers on native', () => {
       expect(tf.memory().numTensors).toBe(before);
     });
 
+    it.each([false, true])('multiplies gradients on its way if asked to (row-sparse: %s)', (sparse) => {
+      const [before, during] = [create(parametersOf()), create(parametersOf())];
+      for (const step of fixture.gradients.keys()) {
+        runStep(before, step, sparse, 0.25);
+        runStep(during, step, sparse, 1, 0.25);
+      }
+      expect(valuesOf(during)).toEqual(valuesOf(before));
+      for (const optimizer of [before, during]) disposeAll(optimizer);
+    });
+
     it.each([false, true])('leaves clones of values and moments as they were (row-sparse: %s)', (sparse) => {
       const optimizer = create(parametersOf());
       runStep(optimizer, 0, sparse);

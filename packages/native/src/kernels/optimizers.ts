@@ -29,17 +29,18 @@ interface RowInputs {
 
 /** In the order of the engine's `AdamFactors`. */
 function adamFactors(attributes: AdamStepAttributes): Float64Array {
-  const { lr, beta1, beta2, epsilon, weightDecay, decoupled } = attributes;
+  const { lr, beta1, beta2, epsilon, weightDecay, decoupled, gradientScale } = attributes;
   const { stepSize, rootCorrection } = adamCorrections(attributes);
   const [coupledDecay, valueKept] = decoupled ? [0, 1 - lr * weightDecay] : [weightDecay, 1];
   const [rate, correctedEpsilon] = [stepSize * rootCorrection, epsilon * rootCorrection];
-  return Float64Array.of(1, coupledDecay, 1 - beta1, beta2, 1 - beta2, valueKept, rate, correctedEpsilon);
+  return Float64Array.of(gradientScale, coupledDecay, 1 - beta1, beta2, 1 - beta2, valueKept, rate, correctedEpsilon);
 }
 
 /** In the order of the engine's `SgdFactors`. */
-function sgdFactors({ lr, momentum, dampening, weightDecay, nesterov, step }: SGDStepAttributes): Float64Array {
+function sgdFactors(attributes: SGDStepAttributes): Float64Array {
+  const { lr, momentum, dampening, weightDecay, nesterov, step, gradientScale } = attributes;
   const share = step === 1 || momentum === 0 ? 1 : 1 - dampening;
-  return Float64Array.of(1, weightDecay, momentum, share, lr, Number(nesterov));
+  return Float64Array.of(gradientScale, weightDecay, momentum, share, lr, Number(nesterov));
 }
 
 /**
