@@ -57,8 +57,13 @@ export class NativeBackend extends MathBackendCPU {
     return storage === storageCodes.float32 ? (this.dataOf(tensor.dataId).see() as Float32Array) : null;
   }
 
-  override write(values: tf.backend_util.BackendValues, _shape: number[], dtype: tf.DataType): DataId {
-    return this.#add(TensorData.inJavaScript(dtype, values));
+  /** Float tensors go to the engine at once where they are to be halves; scalars stay exact, as factors do in kernels. */
+  override write(values: tf.backend_util.BackendValues | null, shape: number[], dtype: tf.DataType): DataId {
+    const { activationStorage } = this;
+    if (activationStorage === storageCodes.float32 || dtype !== 'float32' || shape.length === 0 || values === null)
+      return this.#add(TensorData.inJavaScript(dtype, values));
+    const floats = values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
+    return this.#add(TensorData.inEngine(dtype, addon().uploadFloats(floats, activationStorage)));
   }
 
   override move(

@@ -26,10 +26,15 @@ import type { Algorithm } from './model-case.ts';
 import '@tensorloom/native';
 import '@tensorloom/strategies';
 
-/** Where the cases run. */
+/** The precision of references. */
+export const FLOAT32 = '32-true';
+
+/** Where and how the cases run. */
 export interface VerifyDevice {
   readonly accelerator: string;
   readonly threads?: number;
+  /** Default `32-true`. */
+  readonly precision?: string;
 }
 
 /** A launched Fabric whose windows hold `accumulate` micro-batches. */
@@ -39,6 +44,7 @@ export async function launchFabric(device: VerifyDevice, accumulate: number): Pr
     strategy: 'accumulate',
     strategyOptions: { accumulate },
     ...(device.threads === undefined ? {} : { threads: device.threads }),
+    ...(device.precision === undefined ? {} : { precision: device.precision }),
   });
   await fabric.launch();
   return fabric;

@@ -6,6 +6,7 @@ interface VerifyFlags {
   readonly reference: string;
   readonly accelerator: string;
   readonly threads?: number;
+  readonly precision: string;
   readonly imdb?: string;
   readonly only?: string;
   readonly json?: boolean;
@@ -23,6 +24,7 @@ export function registerVerifyCommand(program: Command): void {
     .requiredOption('--reference <dir>', 'folder of reference cases; folders in it are searched too')
     .option('--accelerator <name>', 'accelerator to verify, or auto', 'auto')
     .addOption(new Option('--threads <n>', 'threads of the accelerator, where it can choose').argParser(Number))
+    .option('--precision <name>', 'how numbers are stored; halves are for fine-tuning runs only', '32-true')
     .option('--imdb <path>', "IMDB's archive or unpacked folder, to check a partition case with")
     .option('--only <names>', 'only cases whose names contain one of these, separated by commas')
     .option('--json', 'print one JSON document instead of the table')

@@ -12,6 +12,7 @@ export async function runVerifyCommand(flags: VerifyFlags): Promise<0 | 1 | 2> {
     const report = await verify({
       reference: flags.reference,
       accelerator: flags.accelerator,
+      precision: flags.precision,
       ...(flags.threads === undefined ? {} : { threads: flags.threads }),
       ...(flags.imdb === undefined ? {} : { imdb: flags.imdb }),
       ...(flags.only === undefined

@@ -1,10 +1,11 @@
 /** Runs a train-run case: the whole fine-tuning run, with the loaders, strategy and optimizer that training uses. */
 import { tf, toDevice } from '@tensorloom/core';
 import { DataLoader, textCollator, type TextBatch, type TokenizedText } from '@tensorloom/data';
-import { RUN_ACCURACY, RUN_FIRST, RUN_LAST } from './bounds.ts';
+import { RUN_BOUNDS, RUN_FIRST, RUN_LAST } from './bounds.ts';
 import {
   buildModel,
   buildOptimizer,
+  FLOAT32,
   launchFabric,
   runMicroBatch,
   type CaseModel,
@@ -22,6 +23,7 @@ export async function runTrainRunCase(
   progress: (line: string) => void,
 ): Promise<Check[]> {
   const { json } = read;
+  const bounds = RUN_BOUNDS[(device.precision ?? FLOAT32) === FLOAT32 ? 'float32' : 'halves'];
   const comparisons: Comparison[] = [];
   const fabric = await launchFabric(device, json.accumulate);
   const [model, optimizer] = await fabric.setup(buildModel(read.config, 'classification', read.weights), (parameters) =>
@@ -31,7 +33,7 @@ export async function runTrainRunCase(
     const expected = json[key];
     if (read.evaluation === undefined || expected === undefined) return;
     const comparison = new Comparison(read.name, key.replaceAll('_', ' '));
-    comparison.value(key, await accuracyOf(model, read.evaluation, read), expected, RUN_ACCURACY);
+    comparison.value(key, await accuracyOf(model, read.evaluation, read), expected, bounds.accuracy);
     comparisons.push(comparison);
   };
   await evaluate('eval_accuracy_before');
@@ -47,21 +49,25 @@ export async function runTrainRunCase(
     if (losses.length % PROGRESS_EVERY === 0)
       progress(`${read.name}: ${losses.length} of ${json.losses.length} micro-batches, loss ${loss.toFixed(4)}`);
   }
-  comparisons.push(...compareLosses(read, losses));
+  comparisons.push(...compareLosses(read, losses, bounds));
   await evaluate('eval_accuracy_after');
   optimizer.dispose();
   model.dispose();
   return comparisons.flatMap((comparison) => comparison.check() ?? []);
 }
 
-function compareLosses(read: TrainRunCase, losses: readonly number[]): Comparison[] {
+function compareLosses(
+  read: TrainRunCase,
+  losses: readonly number[],
+  bounds: { readonly first: number; readonly last: number },
+): Comparison[] {
   const { losses: expected } = read.json;
-  const first = new Comparison(read.name, `losses, first ${Math.min(RUN_FIRST.count, expected.length)}`);
-  for (const [index, reference] of expected.slice(0, RUN_FIRST.count).entries())
-    first.value(`losses[${index}]`, losses[index] ?? NaN, reference, RUN_FIRST.bound);
-  const count = Math.min(RUN_LAST.count, expected.length);
+  const first = new Comparison(read.name, `losses, first ${Math.min(RUN_FIRST, expected.length)}`);
+  for (const [index, reference] of expected.slice(0, RUN_FIRST).entries())
+    first.value(`losses[${index}]`, losses[index] ?? NaN, reference, bounds.first);
+  const count = Math.min(RUN_LAST, expected.length);
   const last = new Comparison(read.name, `mean loss, last ${count}`);
-  last.value(`losses[-${count}..]`, mean(losses.slice(-count)), mean(expected.slice(-count)), RUN_LAST.bound);
+  last.value(`losses[-${count}..]`, mean(losses.slice(-count)), mean(expected.slice(-count)), bounds.last);
   return [first, last];
 }
 

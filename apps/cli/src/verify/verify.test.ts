@@ -22,13 +22,19 @@ const FULL_RUN_TIMEOUT_MS = 900_000;
 
 afterEach(removeFolders);
 
-/** Accelerators of this machine; where CI asks for tensorflow, its absence is a failure. */
+/** Accelerators that CI asks for where it sets this variable to 1: their absence is a failure then. */
+const required: Readonly<Record<string, string>> = {
+  tensorflow: 'TENSORLOOM_REQUIRE_TENSORFLOW',
+  native: 'TENSORLOOM_REQUIRE_NATIVE',
+};
+
+/** Accelerators of this machine. */
 async function usable(): Promise<string[]> {
   const found: string[] = [];
   for (const name of accelerators.names()) {
     const reason = await accelerators.get(name).create().unavailable();
     if (reason === null) found.push(name);
-    else if (name === 'tensorflow' && process.env['TENSORLOOM_REQUIRE_TENSORFLOW'] === '1') throw new Error(reason);
+    else if (process.env[required[name] ?? ''] === '1') throw new Error(reason);
     else console.log(`not verified on ${name}: ${reason}`);
   }
   return found;
@@ -38,7 +44,9 @@ function overOf(checks: readonly Check[]): string[] {
   return checks.filter((check) => !check.ok).map((check) => `${check.case} ${check.what}: ${check.over.join(', ')}`);
 }
 
-describe.each(await usable())('on %s', (accelerator) => {
+const here = await usable();
+
+describe.each(here)('on %s', (accelerator) => {
   // Plain JavaScript is slow: there, the cases that exercise most.
   const slow = accelerator === 'cpu';
 
@@ -74,7 +82,7 @@ describe.each(await usable())('on %s', (accelerator) => {
 
   it.skipIf(slow)('so is the fine-tuning run', { timeout: FULL_RUN_TIMEOUT_MS }, async () => {
     // The whole run takes minutes on wasm: its first steps must do there.
-    const whole = accelerator === 'tensorflow';
+    const whole = accelerator in required;
     if (!whole) console.log(`the first 10 steps of the fine-tuning run on ${accelerator}; all with tensorloom verify`);
     const folder = copyCases(TRAIN_RUN, ['train-run']);
     if (!whole)
@@ -90,6 +98,33 @@ describe.each(await usable())('on %s', (accelerator) => {
       'mean loss, last 40',
       ...(whole ? ['eval accuracy after'] : []),
     ]);
+  });
+});
+
+const halves = here.filter((name) => accelerators.get(name).create().storages.includes('float16'));
+
+describe.runIf(halves.length > 0).each(halves)('on %s', (accelerator) => {
+  it.each(['16-mixed', 'bf16-mixed', '16-true', 'bf16-true'])(
+    "the fine-tuning run in %s stays close to float32's losses and ends with its accuracy",
+    { timeout: FULL_RUN_TIMEOUT_MS },
+    async (precision) => {
+      const report = await verify({ reference: TRAIN_RUN, only: ['train-run'], accelerator, precision });
+      expect(overOf(report.checks)).toEqual([]);
+      expect(report.checks.map(({ what, bound }) => [what, bound])).toEqual([
+        ['eval accuracy before', 0.02],
+        ['losses, first 120', 0.03],
+        ['mean loss, last 40', 0.03],
+        ['eval accuracy after', 0.02],
+      ]);
+      // That it was in halves shows in the losses.
+      expect(report.checks[1]?.error).toBeGreaterThan(1e-5);
+    },
+  );
+
+  it('other cases than fine-tuning runs are refused in halves', async () => {
+    await expect(verify({ reference: BLOOM_CASES, accelerator, precision: '16' })).rejects.toThrow(
+      /--precision=16-mixed: only fine-tuning runs are compared in another precision than 32-true, not .*tiny/,
+    );
   });
 });
 

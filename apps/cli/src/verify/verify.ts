@@ -1,6 +1,6 @@
 /** Runs all reference cases of a folder on one accelerator. */
-import { TensorloomError } from '@tensorloom/core';
-import { launchFabric, type VerifyDevice } from './case-model.ts';
+import { precisionName, TensorloomError } from '@tensorloom/core';
+import { FLOAT32, launchFabric, type VerifyDevice } from './case-model.ts';
 import type { Check } from './comparison.ts';
 import { closeCases, readReferenceFolder, type ReferenceCase } from './reference-folder.ts';
 import type { VerifyReport } from './report.ts';
@@ -15,6 +15,8 @@ export interface VerifyOptions {
   /** Name of an accelerator, or `auto` (default). */
   readonly accelerator?: string;
   readonly threads?: number;
+  /** `32-true` (default), or one of halves, in which only fine-tuning runs can be compared. */
+  readonly precision?: string;
   /** IMDB's archive or unpacked folder; without it partition cases are only noted. */
   readonly imdb?: string;
   /** Only cases whose names contain one of these. */
@@ -31,7 +33,9 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
     const device: VerifyDevice = {
       accelerator: options.accelerator ?? 'auto',
       ...(options.threads === undefined ? {} : { threads: options.threads }),
+      precision: precisionName(options.precision ?? FLOAT32),
     };
+    refuseHalves(cases, device);
     const { accelerator } = await launchFabric(device, 1);
     const checks: Check[] = [];
     const notes: string[] = [];
@@ -60,6 +64,17 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   } finally {
     closeCases(found);
   }
+}
+
+/** References are of float32, and so are the bounds of all that is not averaged over a run. */
+function refuseHalves(cases: readonly ReferenceCase[], { precision }: VerifyDevice): void {
+  const others = cases.filter(({ kind }) => kind === 'model');
+  if (precision === FLOAT32 || others.length === 0) return;
+  throw new TensorloomError(
+    'BAD_OPTION',
+    `--precision=${precision}: only fine-tuning runs are compared in another precision than ${FLOAT32}, not ${others.map(({ name }) => name).join(', ')}. ` +
+      'Choose a run with --only=NAME.',
+  );
 }
 
 function runCase(

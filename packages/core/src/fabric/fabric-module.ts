@@ -3,6 +3,7 @@ import type { Accelerator } from '../accelerators/accelerator.ts';
 import { TensorloomError } from '../errors.ts';
 import { Module } from '../modules/module.ts';
 import type { Parameter } from '../modules/parameter.ts';
+import { withActivationStorage } from '../precision/activation-storage.ts';
 import type { Precision } from '../precision/precision.ts';
 import { tf, type Tensor } from '../tensors.ts';
 
@@ -62,6 +63,9 @@ export function wrapModule<M extends Module>(
       if (typeof value !== 'function' || key === 'constructor') return value;
       const method = value as (...args: unknown[]) => unknown;
       if (forwardMethods.has(key)) return asForward(method);
+      if (key === 'loadStateDict')
+        return (...args: unknown[]) =>
+          withActivationStorage(accelerator, precision.parameterStorage, () => Reflect.apply(method, target, args));
       if (moduleApi.has(key)) return method.bind(target);
       return (...args: unknown[]) => guard.during(String(key), () => Reflect.apply(method, target, args));
     },

@@ -1,5 +1,6 @@
-/** Softmax cross-entropy over classes, as torch.nn.functional.cross_entropy (mean over the labels that count). */
+/** Softmax cross-entropy over classes, as torch.nn.functional.cross_entropy (mean over the labels that count). In float32 under every precision. */
 import { TensorloomError } from '../errors.ts';
+import { withFloat32Activations } from '../precision/activation-storage.ts';
 import { tf, type Scalar, type Tensor } from '../tensors.ts';
 import { fusedOp } from './fused-op.ts';
 
@@ -92,5 +93,5 @@ export function crossEntropy(
       );
     items++;
   }
-  return { loss: apply({ logits, labels }, { ignoreIndex, items }) as Scalar, items };
+  return { loss: withFloat32Activations(() => apply({ logits, labels }, { ignoreIndex, items })) as Scalar, items };
 }

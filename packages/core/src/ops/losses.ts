@@ -1,5 +1,6 @@
-/** Mean squared error and binary cross-entropy, as in torch.nn.functional: means over all elements. */
+/** Mean squared error and binary cross-entropy, as in torch.nn.functional: means over all elements. In float32 under every precision. */
 import { TensorloomError } from '../errors.ts';
+import { withFloat32Activations } from '../precision/activation-storage.ts';
 import { tf, type Scalar, type Tensor } from '../tensors.ts';
 import { fusedOp } from './fused-op.ts';
 
@@ -39,7 +40,7 @@ const binaryCrossEntropy = fusedOp<'logits' | 'targets', never, object>({
  */
 export function meanSquaredError(predictions: Tensor, targets: Tensor): Scalar {
   checkShapes('meanSquaredError', predictions, targets);
-  return squaredError({ predictions, targets }, {}) as Scalar;
+  return withFloat32Activations(() => squaredError({ predictions, targets }, {})) as Scalar;
 }
 
 /**
@@ -48,7 +49,7 @@ export function meanSquaredError(predictions: Tensor, targets: Tensor): Scalar {
  */
 export function binaryCrossEntropyWithLogits(logits: Tensor, targets: Tensor): Scalar {
   checkShapes('binaryCrossEntropyWithLogits', logits, targets);
-  return binaryCrossEntropy({ logits, targets }, {}) as Scalar;
+  return withFloat32Activations(() => binaryCrossEntropy({ logits, targets }, {})) as Scalar;
 }
 
 function checkShapes(name: string, a: Tensor, b: Tensor): void {

@@ -12,6 +12,11 @@ export function withSameActivationStorage(): <T>(fn: () => T) => T {
   return (fn) => (now === null ? fn() : withActivationStorage(now.accelerator, now.storage, fn));
 }
 
+/** Runs the synchronous `fn`, a loss, with new float tensors stored as float32, whatever is set. */
+export function withFloat32Activations<T>(fn: () => T): T {
+  return innermost === null ? fn() : withActivationStorage(innermost.accelerator, 'float32', fn);
+}
+
 /**
  * Runs the synchronous `fn` with new float tensors stored as `storage`; what was set before comes back, also after an exception.
  * @throws TensorloomError `UNSUPPORTED` if the accelerator cannot store that, `MISUSE` if `fn` is asynchronous: its
