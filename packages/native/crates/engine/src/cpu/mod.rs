@@ -25,7 +25,7 @@ mod rows;
 mod softmax;
 mod strided;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod unary;
 
 pub use gelu::gelu;

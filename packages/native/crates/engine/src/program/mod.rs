@@ -36,3 +36,6 @@ pub use block::{Affine, Block, BlockInput, BlockSpec, Target};
 pub use forward::{Keep, forward};
 pub use plan::{bucket, kept_bytes};
 pub use slab::{Slab, Workspace};
+
+#[cfg(test)]
+mod tests;
