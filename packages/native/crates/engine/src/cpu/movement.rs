@@ -7,9 +7,12 @@ use crate::error::{EngineError, Result};
 use crate::ops::{GatherShape, Movement, Region, Strided};
 use crate::storage::{DType, Element, View, ViewMut, bf16, f16};
 use crate::threads::{SharedMut, for_ranges};
+use std::ops::Range;
 
-/// Rows and columns that are transposed at a time, so that both sides stay in the nearest cache.
+/// Rows and columns that are transposed at a time: lines of float32.
 const TILE: usize = 16;
+/// Rows and columns of such tiles that are done one after the other.
+const BLOCK: usize = 4 * TILE;
 
 /// Calls a generic function with the type of elements, whatever it is.
 macro_rules! with_element {
@@ -58,7 +61,12 @@ impl Movement for CpuDevice {
                 return Err(EngineError::BadOperand(format!("The parts do not have {rows} rows.")));
             }
             let width = out.len() / rows;
-            let shared = SharedMut::new(out.slice::<T>()?);
+            let out = out.slice::<T>()?;
+            if rows == 1 {
+                join_long(&parts, out);
+                return Ok(());
+            }
+            let shared = SharedMut::new(out);
             for_ranges(rows, GRAIN / width, |piece| {
                 for row in piece {
                     // SAFETY: rows are disjoint.
@@ -107,6 +115,17 @@ impl Movement for CpuDevice {
     }
 }
 
+/// Puts parts one behind the other.
+fn join_long<T: Element>(parts: &[&[T]], mut out: &mut [T]) {
+    for part in parts {
+        let (now, later) = out.split_at_mut(part.len());
+        let to = SharedMut::new(now);
+        // SAFETY: pieces are disjoint.
+        for_ranges(part.len(), GRAIN, |piece| unsafe { to.range(piece.clone()) }.copy_from_slice(&part[piece]));
+        out = later;
+    }
+}
+
 fn copy_strided<T: Element>(x: &[T], out: &mut [T], axes: &[Axis], starts: [usize; 2]) {
     let Some((inner, outer)) = axes.split_last() else { return };
     let to = SharedMut::new(out);
@@ -119,31 +138,18 @@ fn copy_strided<T: Element>(x: &[T], out: &mut [T], axes: &[Axis], starts: [usiz
         });
         return;
     }
-    // Along one axis the operand's elements are neighbours, along another the result's: tiles of both.
+    // Along one axis the operand's elements are neighbours, along another the result's.
     if inner.steps[0] != 1
         && inner.steps[0] != 0
         && let Some(across) = outer.iter().position(|axis| axis.steps[0] == 1)
     {
-        let rows = outer[across];
         let others: Vec<Axis> = outer.iter().enumerate().filter(|(i, _)| *i != across).map(|(_, axis)| *axis).collect();
-        let tiles = rows.len.div_ceil(TILE);
-        let units = others.iter().map(|axis| axis.len).product::<usize>() * tiles;
-        for_ranges(units, GRAIN / (TILE * inner.len), |piece| {
+        let blocks = outer[across].len.div_ceil(BLOCK);
+        let units = others.iter().map(|axis| axis.len).product::<usize>() * blocks;
+        for_ranges(units, GRAIN / (BLOCK * inner.len), |piece| {
             for unit in piece {
-                let [from, at] = offsets(&others, unit / tiles, starts);
-                let row_range = unit % tiles * TILE..(unit % tiles * TILE + TILE).min(rows.len);
-                for column in (0..inner.len).step_by(TILE) {
-                    let columns = column..(column + TILE).min(inner.len);
-                    for row in row_range.clone() {
-                        let to_start = at as usize + row * rows.steps[1] as usize + columns.start;
-                        // SAFETY: rows of the result are disjoint, since no two elements of it have the same place.
-                        let to = unsafe { to.range(to_start..to_start + columns.len()) };
-                        let from = from + row as isize;
-                        for (to, column) in to.iter_mut().zip(columns.clone()) {
-                            *to = x[(from + column as isize * inner.steps[0]) as usize];
-                        }
-                    }
-                }
+                let rows = unit % blocks * BLOCK..(unit % blocks * BLOCK + BLOCK).min(outer[across].len);
+                transpose(x, &to, offsets(&others, unit / blocks, starts), outer[across], rows, *inner);
             }
         });
         return;
@@ -165,6 +171,38 @@ fn copy_strided<T: Element>(x: &[T], out: &mut [T], axes: &[Axis], starts: [usiz
             }
         }
     });
+}
+
+/// Transposes some of the `rows` of the result: blocks that keep few pages in use on both sides, of tiles through a buffer, so that lines which
+/// compete for one place in the cache are touched once each.
+fn transpose<T: Element>(
+    x: &[T],
+    to: &SharedMut<T>,
+    starts: [isize; 2],
+    row_axis: Axis,
+    rows: Range<usize>,
+    columns: Axis,
+) {
+    for block in (0..columns.len).step_by(BLOCK) {
+        for row in rows.clone().step_by(TILE) {
+            let height = TILE.min(rows.end - row);
+            for column in (block..(block + BLOCK).min(columns.len)).step_by(TILE) {
+                let width = TILE.min(columns.len - column);
+                let mut tile = [[T::zeroed(); TILE]; TILE];
+                for j in 0..width {
+                    let start = (starts[0] + row as isize + (column + j) as isize * columns.steps[0]) as usize;
+                    for (line, &value) in tile.iter_mut().zip(&x[start..start + height]) {
+                        line[j] = value;
+                    }
+                }
+                for (i, line) in tile[..height].iter().enumerate() {
+                    let start = (starts[1] + (row + i) as isize * row_axis.steps[1]) as usize + column;
+                    // SAFETY: rows of the result are disjoint, since no two elements of it have the same place.
+                    unsafe { to.range(start..start + width) }.copy_from_slice(&line[..width]);
+                }
+            }
+        }
+    }
 }
 
 /// Where the element of this place among `axes` lies, in the operand and the result.
