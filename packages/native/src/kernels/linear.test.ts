@@ -1,6 +1,7 @@
 import { backward, linear, Parameter, tf, type Scalar, type Tensor } from '@tensorloom/core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { setActivationStorage } from '../backend.ts';
 import { activateNative, nativeIsBuilt } from '../native.testing.ts';
 import { expectClose, onBackend, values } from './compare.testing.ts';
 
@@ -66,6 +67,25 @@ describe.skipIf(!nativeIsBuilt)('Linear on native', () => {
     compare({ ...test, frozen: [0] });
     compare({ ...test, frozen: [1] });
     compare({ ...test, frozen: [0, 2] });
+  });
+
+  it.each([
+    ['float16', 2e-3],
+    ['bfloat16', 1.6e-2],
+  ] as const)('takes and gives activations that are stored as %s', (storage, tolerance) => {
+    const test = { shape: [9, 33], out: 20, withBias: true };
+    const expected = onBackend('cpu', () => run(test));
+    const actual = onBackend('native', () => {
+      setActivationStorage(storage);
+      try {
+        return run(test);
+      } finally {
+        setActivationStorage(null);
+      }
+    });
+    for (const [i, values] of expected.entries())
+      expectClose(actual[i] as Float32Array, values as Float32Array, tolerance);
+    expect([...(actual[0] as Float32Array)]).not.toEqual([...(expected[0] as Float32Array)]);
   });
 
   it('leaves no tensor behind', () => {

@@ -51,7 +51,9 @@ impl Plan {
         let transposed = m <= NARROW && m < n && b.along == 1;
         let (rows, columns, left) = if transposed { (n, m, b) } else { (m, n, a) };
         let narrow = columns <= NARROW && columns < rows && left.along == 1;
-        let wanted = (BLOCKS * thread_count()).div_ceil(entries.max(1));
+        // Of few rows each block packs the left operand anew for few columns: one for each thread is best.
+        let each = if rows <= NARROW { 1 } else { BLOCKS };
+        let wanted = (each * thread_count()).div_ceil(entries.max(1));
         let wanted = if thread_count() == 1 { 1 } else { wanted };
         let limits = match (narrow, left.along) {
             (true, _) => (NARROW_ROWS, columns),
