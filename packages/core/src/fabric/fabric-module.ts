@@ -1,5 +1,5 @@
 /** The module that `fabric.setup` returns: forward runs under the precision, everything else is the module's own. */
-import type { Accelerator } from '../accelerators/accelerator.ts';
+import type { Accelerator, FloatStorage } from '../accelerators/accelerator.ts';
 import { TensorloomError } from '../errors.ts';
 import { Module } from '../modules/module.ts';
 import type { Parameter } from '../modules/parameter.ts';
@@ -132,7 +132,12 @@ function valueBehind(parameter: Parameter): Tensor {
   return Reflect.get(Object.getPrototypeOf(parameter) as object, 'value', parameter) as Tensor;
 }
 
-/** Stores every parameter anew in the accelerator's current activation storage. */
-export function restoreParameters(module: Module): void {
-  for (const parameter of module.parameters()) parameter.assign(tf.tidy(() => tf.add(parameter.value, 0)));
+/** Stores every parameter anew, as `storage`. */
+export function restoreParameters(module: Module, accelerator: Accelerator, storage: FloatStorage): void {
+  withActivationStorage(accelerator, storage, () => {
+    for (const parameter of module.parameters()) {
+      parameter.assign(tf.tidy(() => tf.add(parameter.value, 0)));
+      parameter.storage = storage;
+    }
+  });
 }

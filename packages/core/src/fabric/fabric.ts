@@ -3,7 +3,6 @@ import type { LossOutput } from '../autograd/backward.ts';
 import { TensorloomError } from '../errors.ts';
 import type { Module } from '../modules/module.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
-import { withActivationStorage } from '../precision/activation-storage.ts';
 import type { StepOptions, StepResult } from '../strategies/strategy.ts';
 import {
   checkBackwardOptions,
@@ -75,7 +74,7 @@ export class Fabric extends FabricState {
     this.known.checkNew(module, 'setupModule');
     module.parameters();
     const storage = this.precision.parameterStorage;
-    if (storage !== 'float32') withActivationStorage(this.accelerator, storage, () => restoreParameters(module));
+    if (storage !== 'float32') restoreParameters(module, this.accelerator, storage);
     const placed = (await this.strategy.setupModule(module)) as M;
     this.known.add(module, placed);
     this.#blockReports.set(placed, setUpBlocks(placed, this.accelerator, this.options));

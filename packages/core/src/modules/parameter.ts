@@ -1,4 +1,5 @@
 /** A trainable tensor with its gradient. Its value lives on the device, in host memory (embedding tables), or in shards on all ranks. */
+import type { FloatStorage } from '../accelerators/accelerator.ts';
 import type { RowSparse } from '../autograd/row-sparse.ts';
 import { isTapeOn } from '../autograd/tape.ts';
 import { TensorloomError } from '../errors.ts';
@@ -27,6 +28,8 @@ export class Parameter {
   grad: Gradient | null = null;
   /** `false` freezes it: no gradient is computed, optimizers leave it alone. */
   requiresGrad = true;
+  /** What the value is stored as; a table in host memory is float32 there, with values that such a storage has. */
+  storage: FloatStorage = 'float32';
   /** Full name in the module tree (`transformer.h.0.mlp.dense_h_to_4h.weight`), set when the module is set up or walked. */
   name = '';
   readonly shape: readonly number[];

@@ -7,6 +7,7 @@ import { type Tensor } from '../tensors.ts';
 import { scaleGradients } from './gradients.ts';
 import { readOptimizerState } from './optimizer-state.ts';
 import { ParameterState } from './parameter-state.ts';
+import { roundRows } from './round-rows.ts';
 
 /** Parameters that share hyper-parameters. */
 export interface ParameterGroup {
@@ -127,6 +128,7 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
         if (grad instanceof RowSparse && state.canUpdateRows) {
           state.lastRows = grad.indices;
           this.updateRows({ parameter, gradient: grad, state, step, gradientScale: scale }, group);
+          this.#roundMovedRows(parameter);
           continue;
         }
         const gradient = grad instanceof RowSparse ? grad.toDense() : grad;
@@ -144,6 +146,13 @@ export abstract class Optimizer<Group extends ParameterGroup = ParameterGroup> i
     // Decay moves every row, momentum every row that has ever had a gradient.
     if (group.weightDecay !== 0 || !state.canUpdateRows) return null;
     return this.momentNames.length === 0 ? state.lastRows : state.rows.visited;
+  }
+
+  #roundMovedRows(parameter: Parameter): void {
+    const { storage } = parameter;
+    if (storage === 'float32') return;
+    const rows = this.movedRows(parameter);
+    parameter.updateOnHost((table) => roundRows(table, parameter.shape[1] as number, rows, storage));
   }
 
   zeroGrad(): void {

@@ -7,7 +7,7 @@ import type { LossScaler } from './loss-scaler.ts';
 export interface Precision {
   /** `32-true`, `16-mixed`, … */
   readonly name: string;
-  /** Storage of master weights and optimizer state. */
+  /** Storage of parameters (master weights, where activations are smaller). Gradients and optimizer state are float32 in any case. */
   readonly parameterStorage: FloatStorage;
   /** Storage of activations inside `autocast`. */
   readonly activationStorage: FloatStorage;

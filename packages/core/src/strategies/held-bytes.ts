@@ -4,7 +4,7 @@ import type { Gradient, Parameter } from '../modules/parameter.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
 import type { HeldBytes } from './strategy.ts';
 
-/** Of float32 and int32, in which host memory and stock accelerators hold everything. */
+/** Of float32 and int32, in which host memory and stock accelerators hold everything, and gradients and moments are always held. */
 const bytesPerElement = 4;
 
 /** @param parameters each counted once, with its gradient */
@@ -12,12 +12,16 @@ export function heldBytes(parameters: Iterable<Parameter>, optimizers: Iterable<
   let values = 0;
   let gradients = 0;
   for (const parameter of new Set(parameters)) {
-    values += parameter.size * bytesPerElement;
+    values += parameter.size * valueBytes(parameter);
     if (parameter.grad !== null) gradients += gradientBytes(parameter.grad);
   }
   let optimizer = 0;
   for (const each of new Set(optimizers)) optimizer += each.stateBytes;
   return { parameters: values, gradients, optimizer };
+}
+
+function valueBytes({ storage, onHost }: Parameter): number {
+  return !onHost && (storage === 'float16' || storage === 'bfloat16') ? 2 : bytesPerElement;
 }
 
 function gradientBytes(gradient: Gradient): number {

@@ -31,6 +31,7 @@ export async function shardValue(
   });
   const shard = made[0] as Parameter;
   shard.name = parameter.name;
+  shard.storage = parameter.storage;
   if (parameter.pinnedToDevice) shard.pinToDevice();
   return { partition, shard };
 }

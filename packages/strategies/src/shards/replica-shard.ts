@@ -19,6 +19,7 @@ export class ReplicaShard extends Parameter {
     this.whole = whole;
     this.firstRow = firstRow;
     this.name = whole.name;
+    this.storage = whole.storage;
     // Freezing the whole freezes its shards.
     Object.defineProperty(this, 'requiresGrad', { get: () => whole.requiresGrad });
   }
