@@ -52,6 +52,8 @@ proptest! {
     }
 }
 
+type Case = (BinaryOp, fn(f32, f32) -> f32);
+
 fn of(op: BinaryOp, a: &[f32], b: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; a.len()];
     let shapes = Broadcast::new(&[a.len()], &[b.len()]).expect("fits");
@@ -63,7 +65,7 @@ fn of(op: BinaryOp, a: &[f32], b: &[f32]) -> Vec<f32> {
 fn functions_of_floats_are_right_for_long_operands() {
     for len in [1, 7, 33, 1023, 100_003] {
         let (a, b) = (values(len, 3), values(len, 4));
-        let table: [(BinaryOp, fn(f32, f32) -> f32); 7] = [
+        let table: [Case; 7] = [
             (BinaryOp::Add, |a, b| a + b),
             (BinaryOp::Mul, |a, b| a * b),
             (BinaryOp::Div, |a, b| a / b),

@@ -144,13 +144,7 @@ impl FmaKernel for Apply<'_> {
             UnaryOp::Sigmoid => map!(sigmoid::<FMA>),
             UnaryOp::Tanh => map!(tanh::<FMA>),
             UnaryOp::Relu => map!(|x: f32| if x <= 0.0 { 0.0 } else { x }),
-            UnaryOp::Relu6 => map!(|x: f32| if x <= 0.0 {
-                0.0
-            } else if x > 6.0 {
-                6.0
-            } else {
-                x
-            }),
+            UnaryOp::Relu6 => map!(|x: f32| x.clamp(0.0, 6.0)),
             UnaryOp::Elu => map!(|x: f32| if x >= 0.0 { x } else { exp::<FMA>(x) - 1.0 }),
             UnaryOp::Sign => map!(|x: f32| if x > 0.0 {
                 1.0
@@ -187,8 +181,10 @@ mod tests {
     use crate::cpu::testing::{STORAGES, Stored, assert_close, tolerance, values};
     use crate::simd::{Simd, dispatch_fma_at};
 
+    type Case = (UnaryOp, fn(f64) -> f64);
+
     /// With what they are in double precision.
-    const ALL: [(UnaryOp, fn(f64) -> f64); 20] = [
+    const ALL: [Case; 20] = [
         (UnaryOp::Abs, f64::abs),
         (UnaryOp::Neg, |x| -x),
         (UnaryOp::Exp, f64::exp),
