@@ -5,11 +5,13 @@
 //! transpose of the product is computed, so that the weight is read once, where it lies. What is summed in which order depends on the
 //! shape only, so the bits do not change with the number of threads.
 
+mod ahead;
 mod block;
 mod plan;
 mod side;
 mod target;
 mod tile;
+mod tiles;
 
 use super::{CpuDevice, column_sums};
 use crate::device::Device;

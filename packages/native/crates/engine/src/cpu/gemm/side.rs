@@ -1,5 +1,6 @@
 //! Operands of a product, brought into the order in which the innermost loop reads them, a block at a time.
 
+use super::ahead::Ahead;
 use super::block::panel_size;
 use crate::storage::{DType, Float, View, bf16, f16};
 use std::ops::Range;
@@ -32,53 +33,6 @@ pub struct Left {
     pub panel_stride: usize,
 }
 
-/// Memory that will be read soon: runs of cache lines.
-#[derive(Clone, Copy)]
-pub struct Ahead {
-    run: *const u8,
-    stride: usize,
-    lines: usize,
-    next_line: usize,
-    runs_left: usize,
-}
-
-impl Ahead {
-    /// None.
-    pub fn nothing() -> Self {
-        Self { run: std::ptr::null(), stride: 0, lines: 1, next_line: 0, runs_left: 0 }
-    }
-
-    /// Lines in all.
-    pub fn lines(&self) -> usize {
-        self.runs_left * self.lines
-    }
-
-    /// Asks the CPU to fetch the next `count` lines into its second cache.
-    #[inline(always)]
-    pub fn fetch(&mut self, count: usize) {
-        for _ in 0..count {
-            if self.runs_left == 0 {
-                return;
-            }
-            #[cfg(target_arch = "x86_64")]
-            {
-                use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-                // SAFETY: a hint, which reads nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(self.run.wrapping_add(self.next_line * LINE).cast()) };
-            }
-            self.next_line += 1;
-            if self.next_line == self.lines {
-                self.next_line = 0;
-                self.runs_left -= 1;
-                self.run = self.run.wrapping_add(self.stride);
-            }
-        }
-    }
-}
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
 /// Keeps rows of a packed block from falling on the same cache sets.
 const PADDING: usize = 16;
 
@@ -97,13 +51,7 @@ impl Side<'_> {
         } else {
             (depth.len() * self.along, across.len(), self.across)
         };
-        Ahead {
-            run: self.view.pointer().wrapping_add(from),
-            stride: stride * bytes,
-            lines: (run * bytes).div_ceil(LINE),
-            next_line: 0,
-            runs_left: runs,
-        }
+        Ahead::new(self.view.pointer().wrapping_add(from), run * bytes, runs, stride * bytes)
     }
 
     #[inline(always)]

@@ -1,52 +1,14 @@
 //! Products against plain loops in double precision.
 
+mod stored;
+
 use super::{Pool, multiply};
 use crate::cpu::CpuDevice;
 use crate::ops::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
 use crate::simd::Simd;
-use crate::storage::{DType, Float, View, ViewMut, bf16, f16};
+use crate::storage::{DType, View, ViewMut};
 use proptest::prelude::*;
-
-/// Values of a storage, with a view of them.
-enum Stored {
-    Full(Vec<f32>),
-    Half(Vec<f16>),
-    Brain(Vec<bf16>),
-}
-
-impl Stored {
-    fn new(dtype: DType, values: &[f32]) -> Self {
-        match dtype {
-            DType::F16 => Self::Half(values.iter().map(|&x| Float::from_f32(x)).collect()),
-            DType::BF16 => Self::Brain(values.iter().map(|&x| Float::from_f32(x)).collect()),
-            _ => Self::Full(values.to_vec()),
-        }
-    }
-
-    fn view(&self) -> View<'_> {
-        match self {
-            Self::Full(values) => View::of(values),
-            Self::Half(values) => View::of(values),
-            Self::Brain(values) => View::of(values),
-        }
-    }
-
-    fn view_mut(&mut self) -> ViewMut<'_> {
-        match self {
-            Self::Full(values) => ViewMut::of(values),
-            Self::Half(values) => ViewMut::of(values),
-            Self::Brain(values) => ViewMut::of(values),
-        }
-    }
-
-    fn values(&self) -> Vec<f64> {
-        match self {
-            Self::Full(values) => values.iter().map(|&x| f64::from(x)).collect(),
-            Self::Half(values) => values.iter().map(|x| f64::from(x.to_f32())).collect(),
-            Self::Brain(values) => values.iter().map(|x| f64::from(x.to_f32())).collect(),
-        }
-    }
-}
+use stored::Stored;
 
 fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| (((i + 3) * (seed * 2 + 7919) % 1009) as f32 - 504.0) / 504.0).collect()
