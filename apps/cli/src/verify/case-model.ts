@@ -35,6 +35,8 @@ export interface VerifyDevice {
   readonly threads?: number;
   /** Default `32-true`. */
   readonly precision?: string;
+  readonly compile?: boolean;
+  readonly activationCheckpointing?: boolean;
 }
 
 /** A launched Fabric whose windows hold `accumulate` micro-batches. */
@@ -45,6 +47,8 @@ export async function launchFabric(device: VerifyDevice, accumulate: number): Pr
     strategyOptions: { accumulate },
     ...(device.threads === undefined ? {} : { threads: device.threads }),
     ...(device.precision === undefined ? {} : { precision: device.precision }),
+    compile: device.compile ?? false,
+    activationCheckpointing: device.activationCheckpointing ?? false,
   });
   await fabric.launch();
   return fabric;

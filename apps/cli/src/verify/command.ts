@@ -7,6 +7,8 @@ interface VerifyFlags {
   readonly accelerator: string;
   readonly threads?: number;
   readonly precision: string;
+  readonly compile?: boolean;
+  readonly activationCheckpointing?: boolean;
   readonly imdb?: string;
   readonly only?: string;
   readonly json?: boolean;
@@ -25,6 +27,8 @@ export function registerVerifyCommand(program: Command): void {
     .option('--accelerator <name>', 'accelerator to verify, or auto', 'auto')
     .addOption(new Option('--threads <n>', 'threads of the accelerator, where it can choose').argParser(Number))
     .option('--precision <name>', 'how numbers are stored; halves are for fine-tuning runs only', '32-true')
+    .option('--compile', 'run each transformer block as one operation, where the accelerator has a compiler')
+    .option('--activation-checkpointing', 'compute transformer blocks again in backward')
     .option('--imdb <path>', "IMDB's archive or unpacked folder, to check a partition case with")
     .option('--only <names>', 'only cases whose names contain one of these, separated by commas')
     .option('--json', 'print one JSON document instead of the table')

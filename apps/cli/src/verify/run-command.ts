@@ -13,6 +13,8 @@ export async function runVerifyCommand(flags: VerifyFlags): Promise<0 | 1 | 2> {
       reference: flags.reference,
       accelerator: flags.accelerator,
       precision: flags.precision,
+      compile: flags.compile ?? false,
+      activationCheckpointing: flags.activationCheckpointing ?? false,
       ...(flags.threads === undefined ? {} : { threads: flags.threads }),
       ...(flags.imdb === undefined ? {} : { imdb: flags.imdb }),
       ...(flags.only === undefined

@@ -17,6 +17,10 @@ export interface VerifyOptions {
   readonly threads?: number;
   /** `32-true` (default), or one of halves, in which only fine-tuning runs can be compared. */
   readonly precision?: string;
+  /** With transformer blocks compiled. */
+  readonly compile?: boolean;
+  /** With transformer blocks computed again in backward. */
+  readonly activationCheckpointing?: boolean;
   /** IMDB's archive or unpacked folder; without it partition cases are only noted. */
   readonly imdb?: string;
   /** Only cases whose names contain one of these. */
@@ -34,6 +38,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
       accelerator: options.accelerator ?? 'auto',
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       precision: precisionName(options.precision ?? FLOAT32),
+      compile: options.compile ?? false,
+      activationCheckpointing: options.activationCheckpointing ?? false,
     };
     refuseHalves(cases, device);
     const { accelerator } = await launchFabric(device, 1);
