@@ -11,6 +11,7 @@ export interface GoldenRankData {
   readonly rank: number;
   readonly worldSize: number;
   readonly memory: SharedArrayBuffer;
+  readonly accelerator: string;
   readonly folder: string;
   readonly caseName: string;
   /** Optimizer runs of the case, each by each strategy. */
@@ -47,14 +48,15 @@ async function run(data: GoldenRankData): Promise<GoldenRun[]> {
 
 /** Micro-batches go to the ranks in turn, so that each window is shared by all. */
 async function runSection(
-  { rank, worldSize, memory }: GoldenRankData,
+  { rank, worldSize, memory, accelerator }: GoldenRankData,
   read: ModelCase,
   section: OptimizerSection,
   strategy: string,
 ): Promise<GoldenRun> {
   const { tag, algorithm, options, steps, accumulate } = section;
   const fabric = new Fabric({
-    accelerator: 'cpu',
+    accelerator,
+    threads: 1,
     strategy,
     strategyOptions: { accumulate: accumulate / worldSize },
     devices: worldSize,

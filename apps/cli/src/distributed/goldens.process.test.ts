@@ -1,7 +1,4 @@
 /** PyTorch's accumulated and clipped steps, with the micro-batches of each window spread over ranks. */
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { localMemory } from '@tensorloom/strategies';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { PARAMETER_ABSOLUTE, lossBound, normBound, stillParameterBound } from '../verify/bounds.ts';
@@ -13,6 +10,8 @@ import type { ModelCase, OptimizerSection } from '../verify/model-case.ts';
 import { strictElements } from '../verify/parameter-bounds.ts';
 import { readReferenceFolder } from '../verify/reference-folder.ts';
 import type { GoldenRankData, GoldenRun } from './goldens-rank.testing.ts';
+import { whyNotNative } from '../testing/native.testing.ts';
+import { runRankThreads } from './rank-threads.testing.ts';
 
 const CASE = 'tiny';
 const TAGS = ['accumulate', 'clip'];
@@ -20,41 +19,22 @@ const STRATEGIES = ['ddp', 'zero1', 'zero2', 'fsdp'];
 const TIMEOUT_MS = 240_000;
 
 /** Runs on `worldSize` ranks, each a thread. By rank. */
-async function runRanks(worldSize: number): Promise<GoldenRun[][]> {
+function runRanks(accelerator: string, worldSize: number): Promise<GoldenRun[][]> {
   const memory = localMemory(worldSize);
-  // Node.js 20 does not apply `--import tsx` to the first module of a thread, so that it registers tsx itself.
-  const tsxPackage = pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json'));
-  const tsx = new URL('dist/esm/api/index.mjs', tsxPackage).href;
-  const module = new URL('./goldens-rank.testing.ts', import.meta.url).href;
-  const start = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(module)}); })`;
-  const workers = Array.from({ length: worldSize }, (_, rank) => {
-    const workerData: GoldenRankData = {
+  return runRankThreads<GoldenRankData, GoldenRun[]>(
+    new URL('./goldens-rank.testing.ts', import.meta.url),
+    worldSize,
+    (rank) => ({
       rank,
       worldSize,
       memory,
+      accelerator,
       folder: BLOOM_CASES,
       caseName: CASE,
       tags: TAGS,
       strategies: STRATEGIES,
-    };
-    return new Worker(start, { eval: true, workerData, execArgv: ['--conditions=@tensorloom/source'] });
-  });
-  try {
-    return await Promise.all(
-      workers.map(
-        (worker) =>
-          new Promise<GoldenRun[]>((resolve, reject) => {
-            worker.once('message', resolve);
-            worker.once('error', reject);
-            worker.once('exit', (code) => {
-              reject(new Error(`a rank ended (${code}) without a result`));
-            });
-          }),
-      ),
-    );
-  } finally {
-    await Promise.all(workers.map((worker) => worker.terminate()));
-  }
+    }),
+  );
 }
 
 /** Where gradients of a window cancel out, Adam makes a step of rounding noise: one process shows where that is. */
@@ -77,12 +57,19 @@ async function smallestGradients(read: ModelCase, section: OptimizerSection): Pr
   return smallest;
 }
 
-describe.each([2, 4])('on %i ranks', (worldSize) => {
+const native = await whyNotNative();
+const worlds: readonly (readonly [accelerator: string, worldSize: number])[] = [
+  ['cpu', 2],
+  ['cpu', 4],
+  ...(native === null ? ([['native', 2]] as const) : []),
+];
+
+describe.each(worlds)('on %s, %i ranks', (accelerator, worldSize) => {
   let read: ModelCase;
   let ranks: GoldenRun[][] = [];
   beforeAll(async () => {
     read = readReferenceFolder(BLOOM_CASES).find((each) => each.kind === 'model' && each.name === CASE) as ModelCase;
-    ranks = await runRanks(worldSize);
+    ranks = await runRanks(accelerator, worldSize);
   }, TIMEOUT_MS);
 
   describe.each(TAGS)("the case's run '%s' gives PyTorch's losses, norms and parameters", (tag) => {

@@ -1,5 +1,6 @@
 import { readFileSync, rmSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { whyNotNative } from '../testing/native.testing.ts';
 import { TinyRuns } from '../testing/tiny-run.testing.ts';
 
 const timeoutMs = 300_000;
@@ -52,6 +53,41 @@ test.each(['ddp', 'zero1', 'zero2', 'fsdp'])(
   },
   timeoutMs,
 );
+
+describe.runIf((await whyNotNative()) === null)('on native, in 16-mixed', () => {
+  const native = new TinyRuns('native');
+  const mixed = [...same, '--precision=16-mixed', '--threads=1'];
+  afterAll(() => native.place.dispose());
+
+  test(
+    'ranks that are processes do what one process does, with one loss scale, and go on from what they have saved',
+    async () => {
+      expect(await native.train('one', ...mixed)).toMatchObject({ code: 0, stderr: '' });
+      for (const strategy of ['ddp', 'fsdp']) {
+        const { code, stdout, stderr } = await native.train(
+          strategy,
+          ...mixed,
+          `--strategy=${strategy}`,
+          '--devices=2',
+        );
+        expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+        expect(stdout).toMatch(/accelerator : native \(.*1 thread\)/);
+        expect(native.summary(strategy).counts).toEqual(native.summary('one').counts);
+        expect(native.largestDifference('one', strategy)).toBeLessThan(tolerance);
+      }
+      const whole = native.finalState('ddp');
+      // As if it had been stopped after 3 of its 7 steps.
+      for (const path of native.checkpoints('ddp'))
+        if (!/step-00000[0-3]/.test(path)) rmSync(path, { recursive: true });
+      rmSync(native.path('ddp', 'summary.json'));
+      const resumed = await native.resume('ddp', '--strategy=ddp', '--devices=2');
+      expect(resumed.stdout).toMatch(/resumed from .*step-000003/);
+      expect(resumed).toMatchObject({ code: 0, stderr: '' });
+      expect(native.finalState('ddp')).toEqual(whole);
+    },
+    timeoutMs,
+  );
+});
 
 test(
   'what 4 ranks of fsdp have saved, 2 ranks of ddp go on with',
