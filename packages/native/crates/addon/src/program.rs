@@ -101,7 +101,6 @@ pub fn block_forward(
         with_device(|device| forward(device, workspace, &spec, &block, &input, keep, output.view_mut()))
             .map_err(js_error)
     })?;
-    drop(block);
     Ok([Some(output), kept].into_iter().flatten().map(hand_out).collect())
 }
 
@@ -152,7 +151,6 @@ pub fn block_backward(
         })
         .map_err(js_error)
     })?;
-    drop(block);
     let new = to.into_iter().flatten().filter(|(_, accumulate)| !accumulate).map(|(tensor, _)| tensor);
     Ok(std::iter::once(hidden_gradient).chain(new).map(hand_out).collect())
 }
