@@ -21,10 +21,10 @@ const TIMEOUT_MS = 240_000;
 /** Runs on `worldSize` ranks, each a thread. By rank. */
 function runRanks(accelerator: string, worldSize: number): Promise<GoldenRun[][]> {
   const memory = localMemory(worldSize);
-  return runRankThreads<GoldenRankData, GoldenRun[]>(
+  return runRankThreads<GoldenRun[]>(
     new URL('./goldens-rank.testing.ts', import.meta.url),
     worldSize,
-    (rank) => ({
+    (rank): GoldenRankData => ({
       rank,
       worldSize,
       memory,

@@ -23,6 +23,7 @@ import { closeCases, readReferenceFolder } from '../verify/reference-folder.ts';
 export interface NativeRun {
   readonly strategy: string;
   readonly precision: string;
+  readonly compile: boolean;
 }
 
 export interface NativeRankData {
@@ -66,7 +67,7 @@ function precisionOf(name: string): Precision {
 async function train(
   data: NativeRankData,
   read: ModelCase,
-  { strategy, precision }: NativeRun,
+  { strategy, precision, compile }: NativeRun,
 ): Promise<NativeRunResult> {
   const { rank, worldSize, memory } = data;
   const fabric = new Fabric({
@@ -76,6 +77,7 @@ async function train(
     strategyOptions: { accumulate: MICRO_BATCHES / worldSize },
     devices: worldSize,
     precision: precisionOf(precision),
+    compile,
     ...(worldSize > 1 && { plugins: [(group ??= new LocalProcessGroup({ rank, worldSize, memory }))] }),
   });
   await fabric.launch();
@@ -108,7 +110,7 @@ async function train(
       : ((await fabric.strategy.withWholeModule(model.unwrapped, readAll)) ?? null);
   optimizer.dispose();
   model.dispose();
-  return { strategy, precision, losses, stepped, scales, parameters };
+  return { strategy, precision, compile, losses, stepped, scales, parameters };
 }
 
 async function runAll(data: NativeRankData): Promise<NativeRunResult[]> {

@@ -7,22 +7,26 @@ import type { NativeRankData, NativeRun, NativeRunResult } from './native-rank.t
 import { runRankThreads } from './rank-threads.testing.ts';
 
 const STRATEGIES = ['ddp', 'zero1', 'zero2', 'fsdp'];
-/** How far parameters may be from those of one process, whose sums have another order. */
-const PRECISIONS: readonly (readonly [name: string, tolerance: number])[] = [
-  ['32-true', 1e-5],
-  ['16-mixed', 1e-5],
-  ['bf16-mixed', 1e-5],
-  ['16-true', 1e-5],
-  ['bf16-true', 1e-5],
-];
+/**
+ * How far losses (as a share) and parameters may be from those of one process, whose sums over micro-batches have another order: in halves
+ * as far as rounding to one takes them, since what differs in the last bit of a float32 may be rounded the other way.
+ */
+const tolerances: Readonly<Record<string, number>> = {
+  '32-true': 1e-5,
+  '16-mixed': 2 ** -11,
+  'bf16-mixed': 2 ** -8,
+  '16-true': 2 ** -11,
+  'bf16-true': 2 ** -8,
+};
+const WORK = Object.keys(tolerances).flatMap((precision) => [false, true].map((compile) => ({ precision, compile })));
 const TIMEOUT_MS = 240_000;
 
 function run(worldSize: number, runs: readonly NativeRun[]): Promise<NativeRunResult[][]> {
   const memory = localMemory(worldSize);
-  return runRankThreads<NativeRankData, NativeRunResult[]>(
+  return runRankThreads<NativeRunResult[]>(
     new URL('./native-rank.testing.ts', import.meta.url),
     worldSize,
-    (rank) => ({ rank, worldSize, memory, folder: BLOOM_CASES, caseName: 'tiny', runs }),
+    (rank): NativeRankData => ({ rank, worldSize, memory, folder: BLOOM_CASES, caseName: 'tiny', runs }),
   );
 }
 
@@ -32,22 +36,23 @@ describe.runIf(reason === null)('on native', () => {
   let one: NativeRunResult[] = [];
   let ranks: NativeRunResult[][] = [];
   beforeAll(async () => {
-    const names = PRECISIONS.map(([precision]) => precision);
     [one = []] = await run(
       1,
-      names.map((precision) => ({ precision, strategy: 'accumulate' })),
+      WORK.map((work) => ({ ...work, strategy: 'accumulate' })),
     );
     ranks = await run(
       2,
-      names.flatMap((precision) => STRATEGIES.map((strategy) => ({ precision, strategy }))),
+      WORK.flatMap((work) => STRATEGIES.map((strategy) => ({ ...work, strategy }))),
     );
   }, TIMEOUT_MS);
 
-  describe.each(PRECISIONS)('in %s', (precision, tolerance) => {
+  describe.each(WORK)('in $precision, compiled: $compile', ({ precision, compile }) => {
     it.each(STRATEGIES)('two ranks of %s end with the parameters of one process', (strategy) => {
-      const expected = one.find((each) => each.precision === precision) as NativeRunResult;
+      const tolerance = tolerances[precision] as number;
+      const isMeant = (each: NativeRun): boolean => each.precision === precision && each.compile === compile;
+      const expected = one.find(isMeant) as NativeRunResult;
       const found = ranks.map(
-        (runs) => runs.find((each) => each.strategy === strategy && each.precision === precision) as NativeRunResult,
+        (runs) => runs.find((each) => each.strategy === strategy && isMeant(each)) as NativeRunResult,
       );
       for (const [rank, { losses, stepped, scales, parameters }] of found.entries()) {
         // A step that overflows on rank 1 only is skipped by both, and both scale down.
@@ -60,18 +65,24 @@ describe.runIf(reason === null)('on native', () => {
         ]);
         expect(largestDifference(parameters, expected.parameters)).toBeLessThan(tolerance);
       }
-      if (found[1]?.parameters != null) expect(found[1].parameters).toEqual(found[0]?.parameters);
+      const [first, second] = found.map(({ parameters }) => parameters);
+      if (second !== null) expect(second).toEqual(first);
     });
   });
 
   it('in 16-mixed a step was skipped, and no other', () => {
-    const { stepped, scales } = one.find(({ precision }) => precision === '16-mixed') as NativeRunResult;
-    expect(stepped).toEqual([true, false, true, true]);
-    expect(scales).toEqual([2 ** 40, 2 ** 39, 2 ** 39, 2 ** 39]);
+    const mixed = one.filter(({ precision }) => precision === '16-mixed');
+    expect(mixed).toHaveLength(2);
+    for (const { stepped, scales } of mixed) {
+      expect(stepped).toEqual([true, false, true, true]);
+      expect(scales).toEqual([2 ** 40, 2 ** 39, 2 ** 39, 2 ** 39]);
+    }
   });
 
   it('each precision has losses of its own', () => {
-    expect(new Set(one.map(({ losses }) => losses.at(-1))).size).toBe(PRECISIONS.length);
+    expect(new Set(one.filter(({ compile }) => !compile).map(({ losses }) => losses.at(-1))).size).toBe(
+      WORK.length / 2,
+    );
   });
 });
 

@@ -4,10 +4,10 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 
 /** What each rank has posted, by rank. @param dataOf what a rank finds as its `workerData` */
-export async function runRankThreads<Data, Result>(
+export async function runRankThreads<Result>(
   module: URL,
   worldSize: number,
-  dataOf: (rank: number) => Data,
+  dataOf: (rank: number) => object,
 ): Promise<Result[]> {
   // Node.js 20 does not apply `--import tsx` to the first module of a thread, so that it registers tsx itself.
   const tsxPackage = pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json'));

@@ -104,11 +104,15 @@ describe.each(here)('on %s', (accelerator) => {
 const halves = here.filter((name) => accelerators.get(name).create().storages.includes('float16'));
 
 describe.runIf(halves.length > 0).each(halves)('on %s', (accelerator) => {
-  it.each(['16-mixed', 'bf16-mixed', '16-true', 'bf16-true'])(
-    "the fine-tuning run in %s stays close to float32's losses and ends with its accuracy",
+  const compiles = accelerators.get(accelerator).create().compileBlock !== undefined;
+  const works = ['16-mixed', 'bf16-mixed', '16-true', 'bf16-true'].map((precision) => ({ precision, compile: false }));
+  const compiled = ['16-mixed', 'bf16-mixed'].map((precision) => ({ precision, compile: true }));
+
+  it.each(compiles ? [...works, ...compiled] : works)(
+    "the fine-tuning run in $precision (compiled: $compile) stays close to float32's losses and ends with its accuracy",
     { timeout: FULL_RUN_TIMEOUT_MS },
-    async (precision) => {
-      const report = await verify({ reference: TRAIN_RUN, only: ['train-run'], accelerator, precision });
+    async (work) => {
+      const report = await verify({ reference: TRAIN_RUN, only: ['train-run'], accelerator, ...work });
       expect(overOf(report.checks)).toEqual([]);
       expect(report.checks.map(({ what, bound }) => [what, bound])).toEqual([
         ['eval accuracy before', 0.02],
