@@ -15,6 +15,9 @@ import {
 } from '@tensorloom/core';
 import { values } from '../kernels/compare.testing.ts';
 
+/** One way to run a block. */
+export type Apply = (program: BlockProgram, x: Tensor, mask: Tensor, training: boolean) => Tensor;
+
 export interface BlockShape {
   readonly width: number;
   readonly heads: number;
