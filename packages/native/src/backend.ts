@@ -60,8 +60,11 @@ export class NativeBackend extends MathBackendCPU {
   /** Float tensors go to the engine at once where they are to be halves; scalars stay exact, as factors do in kernels. */
   override write(values: tf.backend_util.BackendValues | null, shape: number[], dtype: tf.DataType): DataId {
     const { activationStorage } = this;
-    if (activationStorage === storageCodes.float32 || dtype !== 'float32' || shape.length === 0 || values === null)
-      return this.#add(TensorData.inJavaScript(dtype, values));
+    if (activationStorage === storageCodes.float32 || dtype !== 'float32' || shape.length === 0 || values === null) {
+      const data = TensorData.inJavaScript(dtype, values);
+      if (isLarge(values) && dtype !== 'string') data.upload();
+      return this.#add(data);
+    }
     const floats = values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
     return this.#add(TensorData.inEngine(dtype, addon().uploadFloats(floats, activationStorage)));
   }
@@ -111,6 +114,11 @@ export class NativeBackend extends MathBackendCPU {
     this.data.set(dataId, data);
     return dataId;
   }
+}
+
+/** Large arrays go to the engine as they come: JavaScript's copies of a model's weights would pile up until the first step. */
+function isLarge(values: tf.backend_util.BackendValues | null): boolean {
+  return ArrayBuffer.isView(values) && values.byteLength >= 1 << 20;
 }
 
 /** Registers the backend and its kernels with tfjs (once). */

@@ -51,6 +51,11 @@ export class TensorData {
     return this.#handle;
   }
 
+  /** Moves the data to the engine now. */
+  upload(): void {
+    void this.handle;
+  }
+
   /** Whether `values` are where they lie: not so for halves. */
   get canBeSeen(): boolean {
     return this.#handle === null ? this.#values !== null : hasView(this.#handle);
