@@ -43,17 +43,16 @@ export class TensorData {
    * @throws Error for strings and complex numbers, which the engine has not
    */
   get handle(): Handle {
-    if (this.#handle === null) {
-      this.#handle = upload(this.#values as Elements, this.dtype);
-      this.#values = null;
-      if (this.#kind !== memoryKinds.tensor) addon().setKind(this.#handle, this.#kind);
-    }
-    return this.#handle;
+    this.upload();
+    return this.#handle as Handle;
   }
 
   /** Moves the data to the engine now. */
   upload(): void {
-    void this.handle;
+    if (this.#handle !== null) return;
+    this.#handle = upload(this.#values as Elements, this.dtype);
+    this.#values = null;
+    if (this.#kind !== memoryKinds.tensor) addon().setKind(this.#handle, this.#kind);
   }
 
   /** Whether `values` are where they lie: not so for halves. */
