@@ -15,6 +15,11 @@ export class NativeBackend extends MathBackendCPU {
   /** How kernels store new float tensors, as the addon's code. */
   activationStorage: number = storageCodes.float32;
 
+  /** How an element-wise kernel stores a new float tensor: scalars (losses, factors) are float32 always. */
+  storageFor(shape: readonly number[]): number {
+    return shape.length === 0 ? storageCodes.float32 : this.activationStorage;
+  }
+
   /** What is known of a tensor's data. */
   dataOf(dataId: DataId): TensorData {
     return this.data.get(dataId) as unknown as TensorData;
@@ -57,16 +62,16 @@ export class NativeBackend extends MathBackendCPU {
     return storage === storageCodes.float32 ? (this.dataOf(tensor.dataId).see() as Float32Array) : null;
   }
 
-  /** Float tensors go to the engine at once where they are to be halves; scalars stay exact, as factors do in kernels. */
+  /** Float tensors go to the engine at once where they are to be halves. */
   override write(values: tf.backend_util.BackendValues | null, shape: number[], dtype: tf.DataType): DataId {
-    const { activationStorage } = this;
-    if (activationStorage === storageCodes.float32 || dtype !== 'float32' || shape.length === 0 || values === null) {
+    const storage = this.storageFor(shape);
+    if (storage === storageCodes.float32 || dtype !== 'float32' || values === null) {
       const data = TensorData.inJavaScript(dtype, values);
       if (isLarge(values) && dtype !== 'string') data.upload();
       return this.#add(data);
     }
     const floats = values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
-    return this.#add(TensorData.inEngine(dtype, addon().uploadFloats(floats, activationStorage)));
+    return this.#add(TensorData.inEngine(dtype, addon().uploadFloats(floats, storage)));
   }
 
   override move(

@@ -82,8 +82,9 @@ describe.runIf(nativeIsBuilt)('on native', () => {
       await fabric.backward(model, () => {
         const { loss, items, logits, hidden } = model.forward(batch);
         expect([logits, hidden].map(storageOf)).toEqual([ofActivations, ofActivations]);
-        expect(storageOf(loss)).toBe(float32);
-        return { loss, items };
+        const scaled = tf.tidy(() => tf.square(tf.add(tf.mul(loss, 3), 1))) as typeof loss;
+        expect([loss, scaled].map(storageOf)).toEqual([float32, float32]);
+        return { loss: scaled, items };
       });
       const dense = model.parameters().filter((parameter: Parameter) => parameter !== model.unwrapped.table);
       expect(new Set(dense.map(({ value }) => storageOf(value)))).toEqual(new Set([ofParameters]));

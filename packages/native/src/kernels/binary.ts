@@ -47,7 +47,7 @@ function shapesOf({ a, b }: Inputs): [Int32Array, Int32Array, number[]] {
 
 function add(backend: NativeBackend, a: tf.TensorInfo, b: tf.TensorInfo): tf.TensorInfo {
   const size = Int32Array.of(sizeOf(a.shape));
-  const sum = addon().binary(0, backend.handle(a), size, backend.handle(b), size, backend.activationStorage);
+  const sum = addon().binary(0, backend.handle(a), size, backend.handle(b), size, backend.storageFor(a.shape));
   return backend.fromHandle(sum, a.shape, a.dtype);
 }
 
@@ -60,7 +60,7 @@ export const binaryKernels: readonly NativeKernel[] = [
         const [aShape, bShape, shape] = shapesOf(inputs);
         const { a, b } = inputs;
         return backend.fromHandle(
-          addon().binary(code, backend.handle(a), aShape, backend.handle(b), bShape, backend.activationStorage),
+          addon().binary(code, backend.handle(a), aShape, backend.handle(b), bShape, backend.storageFor(shape)),
           shape,
           a.dtype,
         );
@@ -91,7 +91,7 @@ export const binaryKernels: readonly NativeKernel[] = [
       tf.util.arraysEqual(condition.shape, t.shape),
     (backend, { condition, t, e }) =>
       backend.fromHandle(
-        addon().select(backend.handle(condition), backend.handle(t), backend.handle(e), backend.activationStorage),
+        addon().select(backend.handle(condition), backend.handle(t), backend.handle(e), backend.storageFor(t.shape)),
         t.shape,
         t.dtype,
       ),

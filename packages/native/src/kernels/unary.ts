@@ -77,7 +77,7 @@ export const unaryKernels: readonly NativeKernel[] = [
             backend.handle(x),
             alpha ?? clipValueMin ?? 0,
             clipValueMax ?? 0,
-            backend.activationStorage,
+            backend.storageFor(x.shape),
           ),
           x.shape,
         ),
@@ -97,7 +97,7 @@ export const unaryKernels: readonly NativeKernel[] = [
       x.dtype === dtype
         ? backend.share(x)
         : backend.fromHandle(
-            addon().cast(backend.handle(x), dtype === 'float32' ? backend.activationStorage : exactly(dtype)),
+            addon().cast(backend.handle(x), dtype === 'float32' ? backend.storageFor(x.shape) : exactly(dtype)),
             x.shape,
             dtype,
           ),
