@@ -15,7 +15,7 @@ export const DEPENDENCY_CONSTRAINTS = [
   { sourceTag: 'scope:core', onlyDependOnLibsWithTags: ['scope:core'] },
   {
     sourceTag: 'scope:tools',
-    onlyDependOnLibsWithTags: ['scope:core', 'scope:models', 'scope:data', 'scope:strategies'],
+    onlyDependOnLibsWithTags: ['scope:core', 'scope:models', 'scope:data', 'scope:strategies', 'scope:native'],
   },
 ];
 

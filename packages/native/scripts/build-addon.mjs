@@ -1,4 +1,4 @@
-/** Builds the Rust addon with cargo and puts it where src/addon.ts looks for it. Without cargo it says so and succeeds: the other accelerators need none. */
+/** Builds the Rust addon with cargo and puts it where src/addon.ts looks for it. Without cargo, or with TENSORLOOM_SKIP_NATIVE=1, it says so and succeeds: the other accelerators need none. */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
@@ -12,6 +12,10 @@ const library = {
   win32: 'tensorloom_node.dll',
 }[process.platform];
 
+if (process.env.TENSORLOOM_SKIP_NATIVE === '1') {
+  console.log("The accelerator 'native' is not built, as TENSORLOOM_SKIP_NATIVE=1 says; the others work.");
+  process.exit(0);
+}
 if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
   console.log(
     "cargo is not here, so the accelerator 'native' is not built; the others work. To have it, install Rust (https://rustup.rs) and run `npx nx run native:addon`.",
@@ -22,7 +26,12 @@ const { status } = spawnSync('cargo', ['build', '--release', '--locked', '-p', '
   cwd: root,
   stdio: 'inherit',
 });
-if (status !== 0) process.exit(status ?? 1);
+if (status !== 0) {
+  console.error(
+    "cargo could not build the accelerator 'native' (see above). Mend that, or go on without it: set TENSORLOOM_SKIP_NATIVE=1.",
+  );
+  process.exit(status ?? 1);
+}
 const folder = path.join(root, 'addon');
 mkdirSync(folder, { recursive: true });
 const file = path.join(folder, `tensorloom.${platformName()}.node`);

@@ -123,7 +123,7 @@ fn refuse_overlaps(written: &[&[f32]], read: &[&[i32]], gradients: &Tensor) -> R
         .iter()
         .map(|slice| span(slice))
         .chain(read.iter().map(|slice| span(slice)))
-        .chain([from..from + gradients.buffer.bytes()])
+        .chain(std::iter::once(from..from + gradients.buffer.bytes()))
         .collect();
     for (i, a) in spans.iter().enumerate().take(written.len()) {
         if spans[i + 1..].iter().any(|b| a.start < b.end && b.start < a.end) {

@@ -82,6 +82,9 @@ fn result(buffer: &Buffer) -> MatrixMut<'_> {
     MatrixMut { data: unsafe { ViewMut::from_raw(buffer.pointer(), buffer.bytes() / 4, DType::F32) } }
 }
 
+/// A product to be timed.
+type Product<'a> = Box<dyn Fn() + 'a>;
+
 fn main() {
     let thread_count = std::env::args().nth(1).and_then(|threads| threads.parse().ok()).unwrap_or(2);
     threads::set_threads(thread_count).expect("a pool");
@@ -111,7 +114,7 @@ fn main() {
         let row = |buffer, columns| Matrix::row_major(view(buffer), columns);
         let none = Epilogue::default();
         let with_bias = Epilogue { bias: Some(view(&bias)), gelu: true, ..none };
-        let products: [(&str, Box<dyn Fn()>); 6] = [
+        let products: [(&str, Product<'_>); 6] = [
             ("x W^T", Box::new(|| gemm(m, n, k, row(&x, k), row(&weight, k).transposed(), &y, false, none))),
             (
                 "gelu(x W^T+b)",
