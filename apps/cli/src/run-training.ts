@@ -23,7 +23,7 @@ import { RunFolder } from './run/run-folder.ts';
 import { requireSharedFolder } from './run/shared-folder.ts';
 import { exitCodeOf, Signals } from './run/signals.ts';
 import { TrainingState } from './run/training-state.ts';
-import { createWatermark, formatWatermark } from './run/watermark.ts';
+import { createWatermark, formatWatermark, passedOver } from './run/watermark.ts';
 import { launchFabric } from './setup/fabric.ts';
 import { progressOver } from './setup/loaders.ts';
 import { createOptimizer, createSchedule } from './setup/optimizer.ts';
@@ -103,6 +103,7 @@ async function trainAndReport(run: StartedRun): Promise<number> {
   const inputs = await firstRanksFirst(fabric, () => findInputs(config, progress));
   if (checkpoint === undefined) await recordOptions();
   const watermark = createWatermark(fabric.accelerator, config.precision);
+  for (const line of passedOver(fabric.selection)) progress.line(line);
   progress.line(formatWatermark(watermark));
   describeOptions(resolved, progress);
   describeRanks(config, fabric, progress);

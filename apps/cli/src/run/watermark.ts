@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { AcceleratorSelection } from '@tensorloom/core';
 import { formatBytes } from './format.ts';
 
 export interface Watermark {
@@ -33,6 +34,18 @@ export function createWatermark(
     memoryBytes: totalmem(),
     precision,
   };
+}
+
+/** What `auto` would rather have taken, and why it could not: a line each. */
+export function passedOver({ automatic, accelerator, skipped }: AcceleratorSelection): string[] {
+  if (!automatic) return [];
+  return skipped.map(
+    ({ name, reason }) => `accelerator ${name} would come first, ${accelerator.name} is taken: ${firstLineOf(reason)}`,
+  );
+}
+
+function firstLineOf(text: string): string {
+  return text.split('\n')[0] as string;
 }
 
 export function formatWatermark(mark: Watermark): string {
