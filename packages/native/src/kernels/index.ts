@@ -1,4 +1,5 @@
 /** All kernels of this backend, by family. Those that are not here are tfjs's CPU kernels. */
+import './flop-counters.ts';
 import type { NativeKernel } from './kernel.ts';
 import { binaryKernels } from './binary.ts';
 import { bloomAttentionKernels } from './bloom-attention.ts';
