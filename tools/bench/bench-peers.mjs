@@ -26,10 +26,9 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: String(availableParallelism()) },
     accelerator: { type: 'string', default: 'native' },
     precision: { type: 'string', default: '32-true' },
-    compile: { type: 'boolean', default: false },
     'activation-checkpointing': { type: 'boolean', default: false },
-    // Tensorloom alone, where two models do not fit into memory.
-    alone: { type: 'boolean', default: false },
+    // Any of these, in turns; speeds are given against the last. All their models are in memory at once.
+    sides: { type: 'string', default: 'tensorloom,pytorch' },
     'fused-adam': { type: 'boolean', default: false },
   },
 });
@@ -42,30 +41,38 @@ function environment(threads) {
   return { ...process.env, ...Object.fromEntries(names.map((name) => [name, threads])), TF_CPP_MIN_LOG_LEVEL: '2' };
 }
 
-function startSides(folder, batchesFile) {
-  const env = environment(options.threads);
+/** The sides by the names that --sides takes: `compiled` is Tensorloom with --compile. */
+const startSide = {
+  tensorloom: (folder, batchesFile) => startTensorloom('Tensorloom', folder, batchesFile, false),
+  compiled: (folder, batchesFile) => startTensorloom('Tensorloom compiled', folder, batchesFile, true),
+  pytorch(folder, batchesFile) {
+    // What halves PyTorch has on CPUs is bfloat16 under autocast.
+    const precision = options.precision === '32-true' ? '32-true' : 'bf16-mixed';
+    const args = [path.join(here, 'peer_bloom.py'), 'serve', folder, batchesFile, options.threads, precision];
+    if (options['fused-adam']) args.push('--fused-adam');
+    return new PeerProcess('PyTorch', python, args, environment(options.threads));
+  },
+};
+const sideNames = options.sides.split(',');
+for (const name of sideNames)
+  if (!Object.hasOwn(startSide, name))
+    throw new Error(`--sides has '${name}'; the sides are ${Object.keys(startSide).join(', ')}.`);
+
+function startTensorloom(name, folder, batchesFile, compile) {
   const side = {
     accelerator: options.accelerator,
     precision: options.precision,
-    compile: options.compile,
+    compile,
     activationCheckpointing: options['activation-checkpointing'],
     threads: Number(options.threads),
   };
-  const loomArgs = ['--conditions=@tensorloom/source', '--import', 'tsx', path.join(here, 'loom-bloom.ts')];
-  const ours = new PeerProcess(
-    'Tensorloom',
+  const args = ['--conditions=@tensorloom/source', '--import', 'tsx', path.join(here, 'loom-bloom.ts')];
+  return new PeerProcess(
+    name,
     process.execPath,
-    [...loomArgs, folder, batchesFile, JSON.stringify(side)],
-    env,
+    [...args, folder, batchesFile, JSON.stringify(side)],
+    environment(options.threads),
   );
-  if (options.alone) return [ours];
-  // What halves PyTorch has on CPUs is bfloat16 under autocast.
-  const precision = options.precision === '32-true' ? '32-true' : 'bf16-mixed';
-  const peerArgs = [path.join(here, 'peer_bloom.py'), 'serve', folder, batchesFile, options.threads, precision];
-  return [
-    ours,
-    new PeerProcess('PyTorch', python, options['fused-adam'] ? [...peerArgs, '--fused-adam'] : peerArgs, env),
-  ];
 }
 
 /** Where a peer trains on the same batches, its losses must be ours but for rounding. */
@@ -84,7 +91,7 @@ async function measure(folder, tokens) {
   const vocabularySize = Number(options.vocabulary);
   const count = microBatches * (rounds + 1);
   writeFileSync(batchesFile, JSON.stringify(makeBatches({ count, batchSize, tokens, vocabularySize })));
-  const sides = startSides(folder, batchesFile);
+  const sides = sideNames.map((name) => startSide[name](folder, batchesFile));
   try {
     for (const side of sides) {
       const { what, parameters } = await side.answer();
@@ -95,7 +102,7 @@ async function measure(folder, tokens) {
       const indices = Array.from({ length: microBatches }, (_, i) => round * microBatches + i);
       const results = [];
       for (const side of sides) results.push(await side.train(indices));
-      if (results.length > 1) checkLosses(results[0].losses, results[1].losses);
+      for (const { losses } of results) checkLosses(losses, results.at(-1).losses);
       for (const [i, { microBatchSeconds, stepSeconds, peakBytes }] of results.entries()) {
         best[i].peakBytes = peakBytes;
         // The first round warms all up: memory, kernels, caches.
@@ -146,7 +153,7 @@ try {
         'step s': stepSeconds.toFixed(3),
         seconds: seconds.toFixed(3),
         'peak GB': (peakBytes / 1e9).toFixed(2),
-        'speed against PyTorch': ((measured.at(-1)?.seconds ?? NaN) / seconds).toFixed(2),
+        [`speed against ${measured.at(-1).name}`]: (measured.at(-1).seconds / seconds).toFixed(2),
       });
   }
 } finally {
