@@ -1,5 +1,6 @@
 //! BLOOM's attention and its gradient.
 
+use crate::sizes::{expect_len, product};
 use crate::tensors::{Tensor, dtype_of, hand_out, js_error, new_tensor, tensor, with_device};
 use napi::Result;
 use napi_derive::napi;
@@ -23,7 +24,7 @@ fn input<'a>(
 }
 
 /// Attention of `qkv [batch, seq, heads, 3, dim]` (a slope for each head), stored as `storage`, and what its gradient needs besides.
-#[napi]
+#[napi(catch_unwind)]
 pub fn bloom_attention(
     qkv: u32,
     mask: u32,
@@ -36,6 +37,9 @@ pub fn bloom_attention(
     storage: u8,
 ) -> Result<Vec<u32>> {
     let (qkv, mask) = (tensor(qkv)?, tensor(mask)?);
+    let tokens = product(&[batch as usize, seq as usize])?;
+    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim as usize])?)?;
+    expect_len("attention: mask", &mask, tokens)?;
     let input = input((&qkv, &mask, slopes), (batch, seq, dim), (rate, seed));
     let mut context = new_tensor(input.shape.context_len(), dtype_of(storage)?, Kind::Tensor)?;
     let mut log_sum_exp = new_tensor(input.shape.rows(), DType::F32, Kind::Tensor)?;
@@ -45,7 +49,7 @@ pub fn bloom_attention(
 }
 
 /// The gradient of `qkv` for that of the context, in float32.
-#[napi]
+#[napi(catch_unwind)]
 pub fn bloom_attention_gradient(
     context_gradient: u32,
     qkv: u32,
@@ -61,6 +65,9 @@ pub fn bloom_attention_gradient(
 ) -> Result<u32> {
     let (context_gradient, qkv, mask) = (tensor(context_gradient)?, tensor(qkv)?, tensor(mask)?);
     let (context, log_sum_exp) = (tensor(context)?, tensor(log_sum_exp)?);
+    let tokens = product(&[batch as usize, seq as usize])?;
+    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim as usize])?)?;
+    expect_len("attention: mask", &mask, tokens)?;
     let input = input((&qkv, &mask, slopes), (batch, seq, dim), (rate, seed));
     let mut gradient = new_tensor(input.shape.qkv_len(), DType::F32, Kind::Tensor)?;
     with_device(|device| {

@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// A copy of the elements; halves come as float32.
-#[napi]
+#[napi(catch_unwind)]
 pub fn read<'env>(env: &'env Env, handle: u32) -> Result<Copy<'env>> {
     let tensor = tensor(handle)?;
     let from = tensor.view();
@@ -46,14 +46,14 @@ pub fn read<'env>(env: &'env Env, handle: u32) -> Result<Copy<'env>> {
 
 /// The elements where they lie, without a copy (not for halves). They stay there as long as the view is held, and show later changes in
 /// place. Memory comes back only some time after JavaScript has collected the view, which it may do late: see `lend`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn view(handle: u32) -> Result<View> {
     let tensor = tensor(handle)?;
     view_of(&tensor, tensor.clone())
 }
 
 /// As `view`, until `end_loan`, which gives the memory back at once.
-#[napi]
+#[napi(catch_unwind)]
 pub fn lend(handle: u32) -> Result<View> {
     let tensor = tensor(handle)?;
     let loan = Arc::new(Mutex::new(Some(tensor.clone())));
@@ -63,11 +63,11 @@ pub fn lend(handle: u32) -> Result<View> {
 }
 
 /// Takes the memory of a lent view away: it has no elements from here on. `buffer` is the view's.
-#[napi]
+#[napi(catch_unwind)]
 pub fn end_loan(handle: u32, buffer: ArrayBuffer) -> Result<()> {
     let tensor = tensor(handle)?;
-    if !buffer.is_empty() {
-        if buffer.as_ptr() != tensor.buffer.pointer().cast_const() {
+    if tensor.len != 0 {
+        if buffer.is_empty() || buffer.as_ptr() != tensor.buffer.pointer().cast_const() {
             return Err(Error::new(Status::InvalidArg, "The buffer is not of this tensor."));
         }
         buffer.detach()?;

@@ -7,7 +7,7 @@ use tensorloom_engine::memory::Kind;
 use tensorloom_engine::{DType, View};
 
 /// Rows of `table` by number, stored as `storage`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn gather_rows(table: &[f32], indices: &[i32], width: u32, storage: u8) -> Result<u32> {
     let mut output = new_tensor(indices.len() * width as usize, dtype_of(storage)?, Kind::Tensor)?;
     with_device(|device| device.gather_rows(View::of(table), indices, width as usize, output.view_mut()))
@@ -16,7 +16,7 @@ pub fn gather_rows(table: &[f32], indices: &[i32], width: u32, storage: u8) -> R
 }
 
 /// `rows` sums of rows of `values`, in float32: row `i` belongs to the sum `slots[i]`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn sum_rows(values: u32, slots: &[i32], rows: u32, width: u32) -> Result<u32> {
     let values = tensor(values)?;
     let mut output = new_tensor(rows as usize * width as usize, DType::F32, Kind::Gradient)?;

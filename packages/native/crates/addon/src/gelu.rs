@@ -7,7 +7,7 @@ use tensorloom_engine::DType;
 use tensorloom_engine::memory::Kind;
 
 /// The activation of each element, stored as `storage`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn gelu(x: u32, storage: u8) -> Result<u32> {
     let x = tensor(x)?;
     let mut output = new_tensor(x.len, dtype_of(storage)?, Kind::Tensor)?;
@@ -16,7 +16,7 @@ pub fn gelu(x: u32, storage: u8) -> Result<u32> {
 }
 
 /// `output_gradient` times its derivative at `x`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn gelu_grad(output_gradient: u32, x: u32) -> Result<u32> {
     let (output_gradient, x) = (tensor(output_gradient)?, tensor(x)?);
     let mut d_x = new_tensor(x.len, DType::F32, Kind::Tensor)?;

@@ -1,5 +1,6 @@
 //! Products of matrices.
 
+use crate::sizes::{expect_len, product};
 use crate::tensors::{dtype_of, hand_out, js_error, new_tensor, tensor, tensor_to_write, with_device};
 use napi::Result;
 use napi_derive::napi;
@@ -8,11 +9,16 @@ use tensorloom_engine::memory::Kind;
 use tensorloom_engine::ops::{Batches, Epilogue, GemmShape, Matrix, MatrixMut};
 
 /// `x [m, k]` times the transpose of `weight [n, k]`, plus `bias [n]`: `[m, n]`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn linear(x: u32, weight: u32, bias: Option<u32>, m: u32, n: u32, k: u32, storage: u8) -> Result<u32> {
     let (x, weight) = (tensor(x)?, tensor(weight)?);
     let bias = bias.map(tensor).transpose()?;
     let (m, n, k) = (m as usize, n as usize, k as usize);
+    expect_len("linear: x", &x, m * k)?;
+    expect_len("linear: weight", &weight, n * k)?;
+    if let Some(bias) = &bias {
+        expect_len("linear: bias", bias, n)?;
+    }
     let mut output = new_tensor(m * n, dtype_of(storage)?, Kind::Tensor)?;
     with_device(|device| {
         device.gemm(
@@ -29,10 +35,12 @@ pub fn linear(x: u32, weight: u32, bias: Option<u32>, m: u32, n: u32, k: u32, st
 }
 
 /// The gradient of [`linear`] by `x`: `output_gradient [m, n]` times `weight [n, k]`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn linear_grad_x(output_gradient: u32, weight: u32, m: u32, n: u32, k: u32) -> Result<u32> {
     let (dy, weight) = (tensor(output_gradient)?, tensor(weight)?);
     let (m, n, k) = (m as usize, n as usize, k as usize);
+    expect_len("linear: the output's gradient", &dy, m * n)?;
+    expect_len("linear: weight", &weight, n * k)?;
     let mut gradient = new_tensor(m * k, DType::F32, Kind::Tensor)?;
     with_device(|device| {
         device.gemm(
@@ -50,7 +58,7 @@ pub fn linear_grad_x(output_gradient: u32, weight: u32, m: u32, n: u32, k: u32) 
 
 /// The gradient of [`linear`] by `weight`: the transpose of `output_gradient [m, n]` times `x [m, k]`. It is added to `into [n, k]` if that is
 /// given, else new.
-#[napi]
+#[napi(catch_unwind)]
 pub fn linear_grad_weight(output_gradient: u32, x: u32, into: Option<u32>, m: u32, n: u32, k: u32) -> Result<u32> {
     let (dy, x) = (tensor(output_gradient)?, tensor(x)?);
     let (m, n, k) = (m as usize, n as usize, k as usize);
@@ -58,6 +66,9 @@ pub fn linear_grad_weight(output_gradient: u32, x: u32, into: Option<u32>, m: u3
         Some(into) => tensor_to_write(into, &[&dy, &x])?,
         None => new_tensor(n * k, DType::F32, Kind::Tensor)?,
     };
+    expect_len("linear: the output's gradient", &dy, m * n)?;
+    expect_len("linear: x", &x, m * k)?;
+    expect_len("linear: the weight's gradient", &gradient, n * k)?;
     with_device(|device| {
         device.gemm(
             GemmShape { m: n, n: k, k: m },
@@ -73,7 +84,7 @@ pub fn linear_grad_weight(output_gradient: u32, x: u32, into: Option<u32>, m: u3
 }
 
 /// The gradient of [`linear`] by `bias`: the sum over the rows of `output_gradient [m, n]`. It is added to `into [n]` if that is given, else new.
-#[napi]
+#[napi(catch_unwind)]
 pub fn linear_grad_bias(output_gradient: u32, into: Option<u32>, m: u32, n: u32) -> Result<u32> {
     let dy = tensor(output_gradient)?;
     let (m, n) = (m as usize, n as usize);
@@ -81,13 +92,15 @@ pub fn linear_grad_bias(output_gradient: u32, into: Option<u32>, m: u32, n: u32)
         Some(into) => tensor_to_write(into, &[&dy])?,
         None => new_tensor(n, DType::F32, Kind::Tensor)?,
     };
+    expect_len("linear: the output's gradient", &dy, m * n)?;
+    expect_len("linear: the bias' gradient", &gradient, n)?;
     with_device(|device| device.column_sums(m, n, dy.view(), gradient.view_mut(), into.is_some())).map_err(js_error)?;
     Ok(into.unwrap_or_else(|| hand_out(gradient)))
 }
 
 /// Products of matrices of two stacks: entry `i` is `a[left[i]] b[right[i]]`, `[m, n]`. Matrices of `a` are `[m, k]`, or `[k, m]` if
 /// `transpose_a`; those of `b` are `[k, n]`, or `[n, k]` if `transpose_b`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn batch_mat_mul(
     a: u32,
     b: u32,
@@ -102,7 +115,7 @@ pub fn batch_mat_mul(
 ) -> Result<u32> {
     let (a, b) = (tensor(a)?, tensor(b)?);
     let (m, n, k) = (m as usize, n as usize, k as usize);
-    let mut output = new_tensor(left.len() * m * n, dtype_of(storage)?, Kind::Tensor)?;
+    let mut output = new_tensor(product(&[left.len(), m, n])?, dtype_of(storage)?, Kind::Tensor)?;
     let matrix = |view, columns: usize, rows: usize, transposed| {
         if transposed { Matrix::row_major(view, rows).transposed() } else { Matrix::row_major(view, columns) }
     };

@@ -8,7 +8,7 @@ use tensorloom_engine::memory::Kind;
 use tensorloom_engine::ops::{AddTo, LayerNormGradients, RowMoments};
 
 /// `x [rows, width]` normalized: the output (stored as `storage`), each row's mean and inverse deviation.
-#[napi]
+#[napi(catch_unwind)]
 pub fn layer_norm(x: u32, weight: u32, bias: u32, epsilon: f64, storage: u8) -> Result<Vec<u32>> {
     let (x, weight, bias) = (tensor(x)?, tensor(weight)?, tensor(bias)?);
     let rows = x.len / weight.len.max(1);
@@ -31,7 +31,7 @@ pub fn layer_norm(x: u32, weight: u32, bias: u32, epsilon: f64, storage: u8) -> 
 }
 
 /// The gradients of `x`, `weight` and `bias`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn layer_norm_grad(
     output_gradient: u32,
     x: u32,

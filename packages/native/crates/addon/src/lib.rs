@@ -17,5 +17,6 @@ mod movement;
 mod optimizers;
 mod program;
 mod reduce;
+mod sizes;
 mod softmax;
 mod tensors;

@@ -1,5 +1,6 @@
 //! Making, reading and freeing tensors, and what memory they take.
 
+use crate::sizes;
 use crate::tensors::{dtype_of, hand_out, js_error, kind_of, new_tensor, new_zeroed, release, tensor, with_device};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -7,26 +8,26 @@ use tensorloom_engine::memory::{Kind, Usage};
 use tensorloom_engine::{DType, Float, bf16, f16, simd, threads};
 
 /// Starts the engine on this JavaScript thread with so many threads, this one included.
-#[napi]
+#[napi(catch_unwind)]
 pub fn start(thread_count: u32) -> Result<()> {
     simd::chosen().map_err(Error::from_reason)?;
     threads::set_threads(thread_count as usize).map_err(Error::from_reason)
 }
 
 /// Instructions and threads, for people.
-#[napi]
+#[napi(catch_unwind)]
 pub fn describe() -> String {
     with_device(|device| device.describe())
 }
 
 /// A tensor of zeros.
-#[napi]
+#[napi(catch_unwind)]
 pub fn zeros(length: f64, dtype: u8, kind: u8) -> Result<u32> {
-    Ok(hand_out(new_zeroed(length as usize, dtype_of(dtype)?, kind_of(kind)?)?))
+    Ok(hand_out(new_zeroed(sizes::length(length)?, dtype_of(dtype)?, kind_of(kind)?)?))
 }
 
 /// A tensor with these float32 values, stored as `dtype` (a float).
-#[napi]
+#[napi(catch_unwind)]
 pub fn upload_floats(values: &[f32], dtype: u8) -> Result<u32> {
     let mut made = new_tensor(values.len(), dtype_of(dtype)?, Kind::Tensor)?;
     let dtype = made.dtype;
@@ -41,7 +42,7 @@ pub fn upload_floats(values: &[f32], dtype: u8) -> Result<u32> {
 }
 
 /// A tensor with these integers.
-#[napi]
+#[napi(catch_unwind)]
 pub fn upload_integers(values: &[i32]) -> Result<u32> {
     let mut made = new_tensor(values.len(), DType::I32, Kind::Tensor)?;
     made.view_mut().slice::<i32>().map_err(js_error)?.copy_from_slice(values);
@@ -49,7 +50,7 @@ pub fn upload_integers(values: &[i32]) -> Result<u32> {
 }
 
 /// A tensor with these booleans, 0 or 1.
-#[napi]
+#[napi(catch_unwind)]
 pub fn upload_booleans(values: &[u8]) -> Result<u32> {
     let mut made = new_tensor(values.len(), DType::Bool, Kind::Tensor)?;
     made.view_mut().slice::<u8>().map_err(js_error)?.copy_from_slice(values);
@@ -57,19 +58,19 @@ pub fn upload_booleans(values: &[u8]) -> Result<u32> {
 }
 
 /// How a tensor is stored.
-#[napi]
+#[napi(catch_unwind)]
 pub fn storage_of(handle: u32) -> Result<u8> {
     Ok(tensor(handle)?.dtype as u8)
 }
 
 /// Takes a handle back.
-#[napi]
+#[napi(catch_unwind)]
 pub fn free(handle: u32) -> Result<()> {
     release(handle)
 }
 
 /// Counts a tensor as another kind of memory.
-#[napi]
+#[napi(catch_unwind)]
 pub fn set_kind(handle: u32, kind: u8) -> Result<()> {
     tensor(handle)?.buffer.set_kind(kind_of(kind)?);
     Ok(())
@@ -104,7 +105,7 @@ impl From<Usage> for KindUsage {
 }
 
 /// What is in use, was at most, and is cached.
-#[napi]
+#[napi(catch_unwind)]
 pub fn memory_usage() -> MemoryUsage {
     let statistics = with_device(|device| device.pool().statistics());
     MemoryUsage {
@@ -116,7 +117,7 @@ pub fn memory_usage() -> MemoryUsage {
 }
 
 /// Peaks start again from what is in use now.
-#[napi]
+#[napi(catch_unwind)]
 pub fn reset_peaks() {
     with_device(|device| device.pool().reset_peaks());
 }

@@ -1,6 +1,6 @@
 //! Moving elements: the result is stored as the operand is.
 
-use crate::elementwise::sizes;
+use crate::sizes::{expect_len, length, product, sizes};
 use crate::tensors::{Tensor, hand_out, js_error, new_tensor, tensor, with_device};
 use napi::Result;
 use napi_derive::napi;
@@ -9,26 +9,27 @@ use tensorloom_engine::memory::Kind;
 use tensorloom_engine::ops::{GatherShape, Region, Strided};
 
 /// A tensor of `shape` from elements of `x` that lie `strides` apart along each axis, from `offset` on.
-#[napi]
+#[napi(catch_unwind)]
 pub fn rearrange(x: u32, offset: f64, shape: &[i32], strides: &[i32]) -> Result<u32> {
-    let (x, shape) = (tensor(x)?, sizes(shape));
+    let (x, shape) = (tensor(x)?, sizes(shape)?);
     let strides: Vec<isize> = strides.iter().map(|&stride| stride as isize).collect();
-    let mut output = new_tensor(shape.iter().product(), x.dtype, Kind::Tensor)?;
-    let from = Strided { shape: &shape, offset: offset as usize, strides: &strides };
+    let mut output = new_tensor(product(&shape)?, x.dtype, Kind::Tensor)?;
+    let from = Strided { shape: &shape, offset: length(offset)?, strides: &strides };
     let to = Region { shape: &shape, begin: &vec![0; shape.len()] };
     with_device(|device| device.copy(x.view(), from, output.view_mut(), to)).map_err(js_error)?;
     Ok(hand_out(output))
 }
 
 /// A tensor of `value` with `x` at `begin`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn pad(x: u32, x_shape: &[i32], begin: &[i32], shape: &[i32], value: f64) -> Result<u32> {
-    let (x, x_shape, begin, shape) = (tensor(x)?, sizes(x_shape), sizes(begin), sizes(shape));
-    let mut strides = vec![1; x_shape.len()];
+    let (x, x_shape, begin, shape) = (tensor(x)?, sizes(x_shape)?, sizes(begin)?, sizes(shape)?);
+    expect_len("pad: x", &x, product(&x_shape)?)?;
+    let mut strides = vec![1isize; x_shape.len()];
     for i in (1..x_shape.len()).rev() {
-        strides[i - 1] = strides[i] * x_shape[i] as isize;
+        strides[i - 1] = strides[i].wrapping_mul(x_shape[i] as isize);
     }
-    let mut output = new_tensor(shape.iter().product(), x.dtype, Kind::Tensor)?;
+    let mut output = new_tensor(product(&shape)?, x.dtype, Kind::Tensor)?;
     let from = Strided { shape: &x_shape, offset: 0, strides: &strides };
     let to = Region { shape: &shape, begin: &begin };
     with_device(|device| {
@@ -40,7 +41,7 @@ pub fn pad(x: u32, x_shape: &[i32], begin: &[i32], shape: &[i32], value: f64) ->
 }
 
 /// Tensors joined along an axis before which there are `rows` places. Where floats are stored in several ways the result is of float32.
-#[napi]
+#[napi(catch_unwind)]
 pub fn join(rows: u32, parts: &[u32]) -> Result<u32> {
     let mut parts = parts.iter().map(|&part| tensor(part)).collect::<Result<Vec<_>>>()?;
     let first = parts.first().map_or(DType::F32, |part| part.dtype);
@@ -63,11 +64,13 @@ fn stored_as(x: &Tensor, dtype: DType) -> Result<Tensor> {
 }
 
 /// Slices of `x [batches, outer, axis, inner]` by indices `[batches, count]`: `[batches, outer, count, inner]`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn gather(x: u32, indices: u32, batches: u32, outer: u32, axis: u32, inner: u32, count: u32) -> Result<u32> {
     let (x, indices) = (tensor(x)?, tensor(indices)?);
     let [batches, outer, axis, inner, count] = [batches, outer, axis, inner, count].map(|size| size as usize);
-    let mut output = new_tensor(batches * outer * count * inner, x.dtype, Kind::Tensor)?;
+    expect_len("gather: x", &x, product(&[batches, outer, axis, inner])?)?;
+    expect_len("gather: indices", &indices, product(&[batches, count])?)?;
+    let mut output = new_tensor(product(&[batches, outer, count, inner])?, x.dtype, Kind::Tensor)?;
     let shape = GatherShape { batches, outer, axis, inner, count };
     with_device(|device| device.gather(shape, x.view(), indices.view(), output.view_mut())).map_err(js_error)?;
     Ok(hand_out(output))

@@ -42,7 +42,7 @@ fn sgd_factors(numbers: &[f64]) -> Result<SgdFactors> {
 }
 
 /// One step of Adam: changes all but the gradient.
-#[napi]
+#[napi(catch_unwind)]
 pub fn adam_step(value: u32, gradient: u32, exp_avg: u32, exp_avg_sq: u32, factors: &[f64]) -> Result<()> {
     let gradient = tensor(gradient)?;
     let mut value = tensor_to_write(value, &[&gradient])?;
@@ -56,7 +56,7 @@ pub fn adam_step(value: u32, gradient: u32, exp_avg: u32, exp_avg_sq: u32, facto
 }
 
 /// One step of gradient descent: changes the value and, if there is one, the momentum's buffer.
-#[napi]
+#[napi(catch_unwind)]
 pub fn sgd_step(value: u32, gradient: u32, momentum: Option<u32>, factors: &[f64]) -> Result<()> {
     let gradient = tensor(gradient)?;
     let mut value = tensor_to_write(value, &[&gradient])?;
@@ -69,7 +69,7 @@ pub fn sgd_step(value: u32, gradient: u32, momentum: Option<u32>, factors: &[f64
 }
 
 /// One step of Adam on the visited rows of a table. `offsets` says for each where in `gradients` its own begins, or -1.
-#[napi]
+#[napi(catch_unwind)]
 pub fn adam_rows(
     mut table: Float32ArraySlice<'_>,
     gradients: u32,
@@ -94,7 +94,7 @@ pub fn adam_rows(
 }
 
 /// One step of gradient descent on the visited rows of a table, with momentum if there is a buffer for it.
-#[napi]
+#[napi(catch_unwind)]
 pub fn sgd_rows(
     mut table: Float32ArraySlice<'_>,
     gradients: u32,

@@ -1,5 +1,6 @@
 //! Transformer blocks that run as one program each.
 
+use crate::sizes::{expect_len, length, product};
 use crate::tensors::{Tensor, dtype_of, hand_out, js_error, new_tensor, tensor, tensor_to_write, with_device};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -34,6 +35,7 @@ impl Operands {
         if weights.len() != 12 || numbers.len() != 9 {
             return Err(Error::new(Status::InvalidArg, "A block has 12 parameters and 9 numbers."));
         }
+        product(&[length(numbers[0])?, length(numbers[1])?])?;
         Ok(Self {
             hidden: tensor(hidden)?,
             mask: tensor(mask)?,
@@ -70,14 +72,14 @@ impl Operands {
 }
 
 /// Bytes that a block keeps for its gradient, for so many tokens.
-#[napi]
+#[napi(catch_unwind)]
 pub fn block_kept_bytes(tokens: u32, width: u32, inner: u32, heads: u32, storage: u8) -> Result<f64> {
     let [tokens, width, inner, heads] = [tokens, width, inner, heads].map(|n| n as usize);
     Ok(kept_bytes(tokens, width, inner, heads, dtype_of(storage)?) as f64)
 }
 
 /// A block's result and, if it `keeps`, bytes that its gradient needs. `weights` are the 12 parameters in the order of the steps.
-#[napi]
+#[napi(catch_unwind)]
 pub fn block_forward(
     hidden: u32,
     mask: u32,
@@ -106,7 +108,7 @@ pub fn block_forward(
 
 /// The gradient of `hidden`, then those that are new of the parameters: `gradients` has for each the handle of the tensor to add to,
 /// [`UNWANTED`], or less for a new one. Without `kept` forward runs again.
-#[napi]
+#[napi(catch_unwind)]
 pub fn block_backward(
     output_gradient: u32,
     hidden: u32,
@@ -122,11 +124,19 @@ pub fn block_backward(
     let (spec, block, input) = (operands.spec(slopes), operands.block(), operands.input());
     let output_gradient = tensor(output_gradient)?;
     let kept = kept.map(tensor).transpose()?;
+    if let Some(kept) = &kept {
+        let bytes = kept_bytes(input.tokens(), block.width(), block.inner(), slopes.len(), operands.storage);
+        expect_len("block: what was kept", kept, bytes)?;
+        if kept.dtype != DType::Bool {
+            return Err(Error::new(Status::InvalidArg, "What a block kept is bytes."));
+        }
+    }
     let mut hidden_gradient = new_tensor(input.hidden.len(), DType::F32, Kind::Tensor)?;
     if gradients.len() != operands.weights.len() {
         return Err(Error::new(Status::InvalidArg, "A block has 12 gradients."));
     }
-    let read: Vec<&Tensor> = operands.weights.iter().chain([&operands.hidden, &output_gradient]).collect();
+    let read: Vec<&Tensor> =
+        operands.weights.iter().chain([&operands.hidden, &operands.mask, &output_gradient]).chain(&kept).collect();
     let mut to: Vec<Option<(Tensor, bool)>> = Vec::with_capacity(gradients.len());
     for (&handle, parameter) in gradients.iter().zip(&operands.weights) {
         to.push(match handle {
@@ -134,7 +144,9 @@ pub fn block_backward(
             0.. => {
                 let written = to.iter().flatten().map(|(tensor, _)| tensor);
                 let others: Vec<&Tensor> = read.iter().copied().chain(written).collect();
-                Some((tensor_to_write(handle as u32, &others)?, true))
+                let written = tensor_to_write(handle as u32, &others)?;
+                expect_len("block: a gradient", &written, parameter.len)?;
+                Some((written, true))
             }
             _ => Some((new_tensor(parameter.len, DType::F32, Kind::Gradient)?, false)),
         });
@@ -156,7 +168,7 @@ pub fn block_backward(
 }
 
 /// Gives the memory back that blocks work in. It grows again when it is needed.
-#[napi]
+#[napi(catch_unwind)]
 pub fn clear_workspace() {
     WORKSPACE.with_borrow_mut(Workspace::clear);
 }

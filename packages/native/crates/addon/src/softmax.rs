@@ -9,7 +9,7 @@ use tensorloom_engine::memory::Kind;
 use tensorloom_engine::ops::{Logits, Targets};
 
 /// Softmax of rows of `width` elements, stored as `storage`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn softmax(x: u32, width: u32, storage: u8) -> Result<u32> {
     let x = tensor(x)?;
     let mut output = new_tensor(x.len, dtype_of(storage)?, Kind::Tensor)?;
@@ -18,7 +18,7 @@ pub fn softmax(x: u32, width: u32, storage: u8) -> Result<u32> {
 }
 
 /// The loss, a float32 scalar, and each row's log-sum-exp.
-#[napi]
+#[napi(catch_unwind)]
 pub fn cross_entropy(logits: u32, labels: u32, ignore_index: i32, items: f64) -> Result<Vec<u32>> {
     let (logits, labels) = (tensor(logits)?, tensor(labels)?);
     let mut loss = new_tensor(1, DType::F32, Kind::Tensor)?;
@@ -31,7 +31,7 @@ pub fn cross_entropy(logits: u32, labels: u32, ignore_index: i32, items: f64) ->
 
 /// The gradient of the logits. Where `may_overwrite` says that nothing else needs these, they are float32, and JavaScript holds no view of them, the gradient
 /// takes their place, and their own handle is returned.
-#[napi]
+#[napi(catch_unwind)]
 pub fn cross_entropy_grad(
     output_gradient: u32,
     logits: u32,

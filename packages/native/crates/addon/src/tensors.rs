@@ -22,7 +22,7 @@ impl Tensor {
     /// For reading.
     pub fn view(&self) -> View<'_> {
         // SAFETY: the buffer has room for `len` elements and lives as long as `self`; kernels run one at a time on the thread that has the
-        // handle, and the functions of this addon never take a tensor for reading and writing at once (`Tensors::distinct`).
+        // handle, and the functions of this addon never take a tensor for reading and writing at once (`tensor_to_write`).
         unsafe { View::from_raw(self.buffer.pointer(), self.len, self.dtype) }
     }
 
@@ -33,10 +33,31 @@ impl Tensor {
     }
 }
 
+/// Bits of a handle that are its slot's number. Above them is how often the slot was used again (modulo 128), so that a handle that was freed
+/// does not name the next tensor in the slot. Handles fit positive int32.
+const SLOT_BITS: u32 = 24;
+const SLOTS: usize = 1 << SLOT_BITS;
+const USES: u32 = 1 << (31 - SLOT_BITS);
+
+#[derive(Default)]
+struct Slot {
+    tensor: Option<Tensor>,
+    uses: u32,
+}
+
 #[derive(Default)]
 struct Tensors {
-    slots: Vec<Option<Tensor>>,
-    free: Vec<u32>,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+}
+
+impl Tensors {
+    /// The slot of a handle that is in use.
+    fn slot(&mut self, handle: u32) -> Option<(usize, &mut Slot)> {
+        let index = handle as usize % SLOTS;
+        let slot = self.slots.get_mut(index)?;
+        (slot.uses == handle >> SLOT_BITS && slot.tensor.is_some()).then_some((index, slot))
+    }
 }
 
 thread_local! {
@@ -49,47 +70,57 @@ pub fn with_device<T>(use_device: impl FnOnce(&dyn Device) -> T) -> T {
     DEVICE.with(|device| use_device(device))
 }
 
+fn bytes_of(len: usize, dtype: DType) -> tensorloom_engine::Result<usize> {
+    len.checked_mul(dtype.bytes()).ok_or(EngineError::OutOfMemory(usize::MAX))
+}
+
 /// A new tensor without defined contents.
 pub fn new_tensor(len: usize, dtype: DType, kind: Kind) -> Result<Tensor> {
-    let buffer = with_device(|device| device.allocate(len * dtype.bytes(), kind)).map_err(js_error)?;
+    let buffer = with_device(|device| device.allocate(bytes_of(len, dtype)?, kind)).map_err(js_error)?;
     Ok(Tensor { buffer: Arc::new(buffer), len, dtype })
 }
 
 /// A new tensor of zeros.
 pub fn new_zeroed(len: usize, dtype: DType, kind: Kind) -> Result<Tensor> {
-    let buffer = with_device(|device| device.allocate_zeroed(len * dtype.bytes(), kind)).map_err(js_error)?;
+    let buffer = with_device(|device| device.allocate_zeroed(bytes_of(len, dtype)?, kind)).map_err(js_error)?;
     Ok(Tensor { buffer: Arc::new(buffer), len, dtype })
 }
 
 /// Gives a tensor to JavaScript.
+///
+/// # Panics
+/// If JavaScript holds more tensors than handles can name.
 pub fn hand_out(tensor: Tensor) -> u32 {
     TENSORS.with_borrow_mut(|tensors| {
-        if let Some(handle) = tensors.free.pop() {
-            tensors.slots[handle as usize] = Some(tensor);
-            return handle;
-        }
-        tensors.slots.push(Some(tensor));
-        (tensors.slots.len() - 1) as u32
+        let index = tensors.free.pop().unwrap_or_else(|| {
+            assert!(tensors.slots.len() < SLOTS, "There are too many tensors.");
+            tensors.slots.push(Slot::default());
+            tensors.slots.len() - 1
+        });
+        let slot = &mut tensors.slots[index];
+        slot.tensor = Some(tensor);
+        slot.uses << SLOT_BITS | index as u32
     })
 }
 
 /// The tensor of a handle.
 pub fn tensor(handle: u32) -> Result<Tensor> {
-    TENSORS.with_borrow(|tensors| tensors.slots.get(handle as usize).cloned().flatten()).ok_or_else(|| {
+    TENSORS.with_borrow_mut(|tensors| tensors.slot(handle).and_then(|(_, slot)| slot.tensor.clone())).ok_or_else(|| {
         Error::new(Status::InvalidArg, format!("There is no tensor of handle {handle}; it was freed, or never was."))
     })
 }
 
 /// Takes a handle back.
 pub fn release(handle: u32) -> Result<()> {
-    TENSORS.with_borrow_mut(|tensors| match tensors.slots.get_mut(handle as usize).and_then(Option::take) {
-        Some(_) => {
-            tensors.free.push(handle);
-            Ok(())
-        }
-        None => {
-            Err(Error::new(Status::InvalidArg, format!("There is no tensor of handle {handle}; it was freed before.")))
-        }
+    TENSORS.with_borrow_mut(|tensors| {
+        let Some((index, slot)) = tensors.slot(handle) else {
+            let reason = format!("There is no tensor of handle {handle}; it was freed before.");
+            return Err(Error::new(Status::InvalidArg, reason));
+        };
+        slot.tensor = None;
+        slot.uses = (slot.uses + 1) % USES;
+        tensors.free.push(index);
+        Ok(())
     })
 }
 

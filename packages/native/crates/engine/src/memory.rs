@@ -63,7 +63,7 @@ enum Block {
 
 // SAFETY: a block is owned memory; whoever holds it may use it from any thread.
 unsafe impl Send for Block {}
-// SAFETY: a shared block is never written through.
+// SAFETY: a shared block only gives out its pointer and its size; what is read and written through the pointer is for its users to order.
 unsafe impl Sync for Block {}
 
 impl Block {
@@ -180,7 +180,7 @@ impl Pool {
     }
 
     fn make(&self, bytes: usize, kind: Kind, zeroed: bool) -> Result<Buffer> {
-        let capacity = capacity_for(bytes);
+        let capacity = capacity_for(bytes).ok_or(EngineError::OutOfMemory(bytes))?;
         let untouched = zeroed && capacity >= MAPPED_BYTES;
         let cached = if untouched { None } else { self.state().take(capacity) };
         let block = match cached {
@@ -227,10 +227,14 @@ impl Pool {
 }
 
 /// Sizes are rounded up to one of eight steps between powers of two, so that blocks fit other tensors of about that size.
-fn capacity_for(bytes: usize) -> usize {
+/// None: no memory is so large.
+fn capacity_for(bytes: usize) -> Option<usize> {
+    if bytes > isize::MAX as usize / 2 {
+        return None;
+    }
     let bytes = bytes.max(ALIGNMENT);
     let step = (bytes.next_power_of_two() / 16).max(ALIGNMENT);
-    bytes.div_ceil(step) * step
+    Some(bytes.div_ceil(step) * step)
 }
 
 /// Memory of one tensor, which goes back to its pool when it is dropped.

@@ -105,7 +105,7 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 
 /// Runs a kernel at a level, which [`Simd::available`] lists.
 #[inline]
-pub fn dispatch_at<K: Kernel>(level: Simd, kernel: K) -> K::Output {
+pub(crate) fn dispatch_at<K: Kernel>(level: Simd, kernel: K) -> K::Output {
     match level {
         // SAFETY: the level is only chosen where the CPU has its instructions.
         #[cfg(target_arch = "x86_64")]
@@ -144,7 +144,7 @@ pub fn dispatch_fma<K: FmaKernel>(kernel: K) -> K::Output {
 
 /// As [`dispatch_at`], for an [`FmaKernel`].
 #[inline]
-pub fn dispatch_fma_at<K: FmaKernel>(level: Simd, kernel: K) -> K::Output {
+pub(crate) fn dispatch_fma_at<K: FmaKernel>(level: Simd, kernel: K) -> K::Output {
     match level {
         Simd::Portable => kernel.run::<false>(),
         _ => dispatch_at(level, WithFma(kernel)),

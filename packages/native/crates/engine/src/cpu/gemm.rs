@@ -100,7 +100,11 @@ fn multiply_all(
     c: MatrixMut<'_>,
 ) -> Result<()> {
     let GemmShape { m, n, k } = shape;
-    let entries = batches.left.len().min(batches.right.len());
+    let entries = batches.left.len();
+    if batches.right.len() != entries {
+        let reason = format!("gemm: {entries} left matrices are to meet {} right ones.", batches.right.len());
+        return Err(EngineError::BadOperand(reason));
+    }
     check("result", c.data.len(), entries * m * n)?;
     let sink = FloatsMut::new(c.data)?;
     let (a, b) = (left_side(a), right_side(b));

@@ -32,8 +32,9 @@ pub fn plan(from: Strided<'_>, to: Region<'_>, from_len: usize, to_len: usize) -
     }
     let (mut lowest, mut highest) = (from.offset as isize, from.offset as isize);
     for (&len, &stride) in from.shape.iter().zip(from.strides) {
-        let reach = (len as isize - 1) * stride;
-        if reach < 0 { lowest += reach } else { highest += reach }
+        let reach = (len as isize - 1).saturating_mul(stride);
+        let end = if reach < 0 { &mut lowest } else { &mut highest };
+        *end = end.saturating_add(reach);
     }
     if lowest < 0 || highest as usize >= from_len {
         return Err(EngineError::BadOperand(format!(

@@ -35,7 +35,8 @@ impl Broadcast {
     pub fn new(a: &[usize], b: &[usize]) -> Result<Self> {
         let rank = a.len().max(b.len());
         let mut axes: Vec<Axis> = Vec::with_capacity(rank + 1);
-        let mut strides = [1, 1];
+        let mut strides = [1usize, 1];
+        let too_large = || EngineError::BadOperand(format!("Shapes {a:?} and {b:?} are too large."));
         // From the innermost outwards.
         for i in 0..rank {
             let size = |shape: &[usize]| if i < shape.len() { shape[shape.len() - 1 - i] } else { 1 };
@@ -46,7 +47,7 @@ impl Broadcast {
             }
             let steps = [0, 1].map(|operand| if sizes[operand] == 1 { 0 } else { strides[operand] });
             for operand in 0..2 {
-                strides[operand] *= sizes[operand];
+                strides[operand] = strides[operand].checked_mul(sizes[operand]).ok_or_else(too_large)?;
             }
             if len == 1 {
                 continue;
@@ -62,7 +63,7 @@ impl Broadcast {
             axes.push(Axis { len: 1, steps: [1, 1] });
         }
         axes.reverse();
-        let len = axes.iter().map(|axis| axis.len).product();
+        let len = axes.iter().try_fold(1usize, |len, axis| len.checked_mul(axis.len)).ok_or_else(too_large)?;
         Ok(Self { axes, len, operand_lens: strides })
     }
 

@@ -117,17 +117,21 @@ impl Sizes {
         let (width, inner, heads) = (weights.width(), weights.inner(), spec.slopes.len());
         let tokens = input.tokens();
         let expected = [
-            ("hidden", input.hidden.len(), tokens * width),
+            ("hidden", input.hidden.len(), tokens.saturating_mul(width)),
             ("mask", input.mask.len(), tokens),
             ("input_norm.bias", weights.input_norm.bias.len(), width),
-            ("query_key_value.weight", weights.query_key_value.weight.len(), 3 * width * width),
+            (
+                "query_key_value.weight",
+                weights.query_key_value.weight.len(),
+                width.saturating_mul(width).saturating_mul(3),
+            ),
             ("query_key_value.bias", weights.query_key_value.bias.len(), 3 * width),
-            ("dense.weight", weights.dense.weight.len(), width * width),
+            ("dense.weight", weights.dense.weight.len(), width.saturating_mul(width)),
             ("dense.bias", weights.dense.bias.len(), width),
             ("post_norm.weight", weights.post_norm.weight.len(), width),
             ("post_norm.bias", weights.post_norm.bias.len(), width),
-            ("up.weight", weights.up.weight.len(), inner * width),
-            ("down.weight", weights.down.weight.len(), inner * width),
+            ("up.weight", weights.up.weight.len(), inner.saturating_mul(width)),
+            ("down.weight", weights.down.weight.len(), inner.saturating_mul(width)),
             ("down.bias", weights.down.bias.len(), width),
         ];
         for (what, actual, expected) in expected {

@@ -31,6 +31,9 @@ fn reduce_of(
         Reduction::Product => i64::wrapping_mul,
     };
     let ReduceShape { reduced, inner, .. } = shape;
+    if reduced == 0 {
+        return Err(EngineError::BadOperand("reduce: an axis without elements cannot be reduced.".into()));
+    }
     let result = |i: usize| {
         let first = i / inner * reduced * inner + i % inner;
         (1..reduced).fold(x(first), |sum, row| combine(sum, x(first + row * inner)))

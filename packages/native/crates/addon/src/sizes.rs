@@ -1,0 +1,46 @@
+//! Sizes that JavaScript gives, checked: what does not fit would wrap around, and kernels would leave their memory.
+
+use crate::tensors::Tensor;
+use napi::{Error, Result, Status};
+
+/// JavaScript's largest safe integer.
+const MOST: f64 = 9_007_199_254_740_991.0;
+
+fn refused(reason: String) -> Error {
+    Error::new(Status::InvalidArg, reason)
+}
+
+/// A number of elements.
+pub fn length(value: f64) -> Result<usize> {
+    if (0.0..=MOST).contains(&value) && value.fract() == 0.0 {
+        return Ok(value as usize);
+    }
+    Err(refused(format!("{value} is no number of elements.")))
+}
+
+/// A shape as the engine takes it.
+pub fn sizes(shape: &[i32]) -> Result<Vec<usize>> {
+    shape
+        .iter()
+        .map(|&size| usize::try_from(size).map_err(|_| refused(format!("A shape cannot be {shape:?}."))))
+        .collect()
+}
+
+/// The elements of a shape.
+pub fn product(shape: &[usize]) -> Result<usize> {
+    if shape.contains(&0) {
+        return Ok(0);
+    }
+    shape
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size))
+        .ok_or_else(|| refused(format!("A tensor of shape {shape:?} is too large.")))
+}
+
+/// Refuses an operand that has not exactly so many elements.
+pub fn expect_len(what: &str, tensor: &Tensor, expected: usize) -> Result<()> {
+    if tensor.len == expected {
+        return Ok(());
+    }
+    Err(refused(format!("{what} has {} elements; expected {expected}.", tensor.len)))
+}
