@@ -22,7 +22,8 @@ if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
   );
   process.exit(0);
 }
-const { status } = spawnSync('cargo', ['build', '--release', '--locked', '-p', 'tensorloom-node'], {
+console.log("building the accelerator 'native' (a minute or two at first) …");
+const { status } = spawnSync('cargo', ['build', '--quiet', '--release', '--locked', '-p', 'tensorloom-node'], {
   cwd: root,
   stdio: 'inherit',
 });
