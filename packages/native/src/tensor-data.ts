@@ -132,7 +132,7 @@ function owned(values: tf.backend_util.BackendValues): tf.backend_util.BackendVa
 
 function hasView(handle: Handle): boolean {
   const storage = addon().storageOf(handle);
-  return storage !== 1 && storage !== 2;
+  return storage !== storageCodes.float16 && storage !== storageCodes.bfloat16;
 }
 
 function upload(values: Elements, dtype: tf.DataType): Handle {

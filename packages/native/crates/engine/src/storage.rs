@@ -248,16 +248,6 @@ impl<'a> ViewMut<'a> {
         ViewMut { pointer: self.pointer, len: self.len, dtype: self.dtype, _buffer: PhantomData }
     }
 
-    /// Elements `from..from + len`, while this one is not used.
-    ///
-    /// # Panics
-    /// If there are not so many.
-    pub fn part_mut(&mut self, from: usize, len: usize) -> ViewMut<'_> {
-        assert!(from <= self.len && len <= self.len - from, "part {from}+{len} of a view of {}", self.len);
-        // SAFETY: in range, and the new view borrows from this one.
-        unsafe { ViewMut::from_raw(self.pointer.add(from * self.dtype.bytes()), len, self.dtype) }
-    }
-
     /// The same memory, to be read only.
     pub fn as_view(&self) -> View<'_> {
         View { pointer: self.pointer, len: self.len, dtype: self.dtype, _buffer: PhantomData }

@@ -31,22 +31,28 @@ fn lengths(&Sizes { tokens, width, inner, heads, storage }: &Sizes) -> [(usize, 
     ]
 }
 
-/// What forward writes for backward.
-pub(super) struct Keeping<'a> {
-    pub qkv: ViewMut<'a>,
-    pub context: ViewMut<'a>,
-    pub log_sum_exp: ViewMut<'a>,
-    pub middle: ViewMut<'a>,
-    pub up: ViewMut<'a>,
+/// The parts of what is kept, in the order of [`lengths`].
+pub(super) struct Parts<V> {
+    pub qkv: V,
+    pub context: V,
+    pub log_sum_exp: V,
+    pub middle: V,
+    pub up: V,
     /// Mean and inverse deviation.
-    pub input_moments: [ViewMut<'a>; 2],
-    pub post_moments: [ViewMut<'a>; 2],
+    pub input_moments: [V; 2],
+    pub post_moments: [V; 2],
 }
 
-impl<'a> Keeping<'a> {
-    pub fn of(mut slab: Slab<'a>, sizes: &Sizes) -> Result<Self> {
+/// What forward writes for backward.
+pub(super) type Keeping<'a> = Parts<ViewMut<'a>>;
+
+/// What forward has written.
+pub(super) type Kept<'a> = Parts<View<'a>>;
+
+impl<V> Parts<V> {
+    fn taken(sizes: &Sizes, mut take: impl FnMut(usize, DType) -> Result<V>) -> Result<Self> {
         let [qkv, context, log_sum_exp, middle, up, mean1, deviation1, mean2, deviation2] =
-            lengths(sizes).map(|(len, dtype)| slab.take(len, dtype));
+            lengths(sizes).map(|(len, dtype)| take(len, dtype));
         Ok(Self {
             qkv: qkv?,
             context: context?,
@@ -59,30 +65,15 @@ impl<'a> Keeping<'a> {
     }
 }
 
-/// What forward has written.
-pub(super) struct Kept<'a> {
-    pub qkv: View<'a>,
-    pub context: View<'a>,
-    pub log_sum_exp: View<'a>,
-    pub middle: View<'a>,
-    pub up: View<'a>,
-    pub input_moments: [View<'a>; 2],
-    pub post_moments: [View<'a>; 2],
+impl<'a> Keeping<'a> {
+    pub fn of(mut slab: Slab<'a>, sizes: &Sizes) -> Result<Self> {
+        Self::taken(sizes, |len, dtype| slab.take(len, dtype))
+    }
 }
 
 impl<'a> Kept<'a> {
     pub fn of(mut slab: Slab<'a>, sizes: &Sizes) -> Result<Self> {
-        let [qkv, context, log_sum_exp, middle, up, mean1, deviation1, mean2, deviation2] =
-            lengths(sizes).map(|(len, dtype)| slab.take_view(len, dtype));
-        Ok(Self {
-            qkv: qkv?,
-            context: context?,
-            log_sum_exp: log_sum_exp?,
-            middle: middle?,
-            up: up?,
-            input_moments: [mean1?, deviation1?],
-            post_moments: [mean2?, deviation2?],
-        })
+        Self::taken(sizes, |len, dtype| slab.take_view(len, dtype))
     }
 }
 
