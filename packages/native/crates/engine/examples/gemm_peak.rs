@@ -1,5 +1,5 @@
 //! Products of BLOOM-560m's shapes against the peak of this machine's multiply-adds, measured in the same run (the best of some rounds, of the clock on the wall):
-//! `cargo run --release -p tensorloom-engine --example gemm_peak -- [threads [m]]`.
+//! `cargo run --release -p tensorloom-engine --example gemm_peak -- [threads [m [product]]]`.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -91,6 +91,7 @@ fn main() {
     };
     let bias = values(&device, n);
     let only: Option<usize> = std::env::args().nth(2).and_then(|m| m.parse().ok());
+    let which = std::env::args().nth(3);
     for m in [64, 256, 1024] {
         if only.is_some_and(|only| only != m) {
             continue;
@@ -123,6 +124,9 @@ fn main() {
             ("+= dy^T x", Box::new(|| gemm(n, k, m, row(&dy, n).transposed(), row(&x, k), next(), true, none))),
         ];
         for (name, product) in &products {
+            if which.as_ref().is_some_and(|which| which != name) {
+                continue;
+            }
             let repeats = (3e8 / flops).ceil() as usize;
             let (mut top, mut gflops) = (0.0_f64, Vec::new());
             for _ in 0..ROUNDS {

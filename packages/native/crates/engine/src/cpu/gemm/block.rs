@@ -3,7 +3,7 @@
 use super::ahead::Ahead;
 use super::side::Side;
 use super::target::{Lines, Target};
-use super::tiles::{Place, tiles};
+use super::tiles::{Panels, Place, tiles};
 use crate::simd::{Kernel, Simd, dispatch_at};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -131,13 +131,20 @@ impl<const MR: usize, const NR: usize, const FMA: bool> Kernel for Block<'_, MR,
                 let group = first..(first + product.group).min(columns.end);
                 let panels = match product.packed_right {
                     Some(all) => {
-                        let panels = all.len() / panel_size(depth_step, NR) / steps;
-                        &all[(step * panels + group.start / NR) * panel_size(depth_step, NR)..]
+                        let stride = panel_size(depth_step, NR);
+                        let panels = all.len() / stride / steps;
+                        let all = &all[(step * panels + group.start / NR) * stride..];
+                        Panels { pointer: all.as_ptr().cast_mut(), stride, unpacked: None }
                     }
                     None => {
-                        packed.resize(group.len().div_ceil(NR) * panel_size(depths.len(), NR), 0.0);
-                        product.right.right::<NR>(&group, &depths, packed, converted_right);
-                        &packed[..]
+                        let stride = panel_size(depths.len(), NR);
+                        packed.resize(group.len().div_ceil(NR) * stride, 0.0);
+                        let few = rows.len() <= FEW_ROWS && !product.by_rows;
+                        let unpacked = if few { product.right.in_rows(&group, &depths, NR) } else { None };
+                        if unpacked.is_none() {
+                            product.right.right::<NR>(&group, &depths, packed, converted_right);
+                        }
+                        Panels { pointer: packed.as_mut_ptr(), stride, unpacked }
                     }
                 };
                 let place = match in_place {
@@ -163,32 +170,12 @@ impl<const MR: usize, const NR: usize, const FMA: bool> Kernel for Block<'_, MR,
                     let first = columns.start..(columns.start + product.group).min(columns.end);
                     product.right.ahead(&first, &(depths.end..(depths.end + depth_step).min(depth)))
                 };
-                let panel_stride =
-                    panel_size(if product.packed_right.is_some() { depth_step } else { depths.len() }, NR);
                 // SAFETY: the packed operands have these sizes, and the place is this block's, which is ours.
                 unsafe {
                     if left.panel == 1 {
-                        tiles::<MR, NR, FMA, 1>(
-                            depths.len(),
-                            left,
-                            panels,
-                            panel_stride,
-                            place,
-                            size,
-                            product.by_rows,
-                            ahead,
-                        );
+                        tiles::<MR, NR, FMA, 1>(depths.len(), left, panels, place, size, product.by_rows, ahead);
                     } else {
-                        tiles::<MR, NR, FMA, MR>(
-                            depths.len(),
-                            left,
-                            panels,
-                            panel_stride,
-                            place,
-                            size,
-                            product.by_rows,
-                            ahead,
-                        );
+                        tiles::<MR, NR, FMA, MR>(depths.len(), left, panels, place, size, product.by_rows, ahead);
                     }
                 }
                 if step + 1 < steps {

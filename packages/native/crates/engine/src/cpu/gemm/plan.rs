@@ -12,7 +12,7 @@ use std::ops::Range;
 /// Up to so many columns (or rows) the other operand is read where it lies: it is not used often enough for copies to pay.
 const NARROW: usize = 128;
 /// Rows of a block of such a product.
-const NARROW_ROWS: usize = 96;
+const NARROW_ROWS: usize = 48;
 /// Depth that is summed in registers; a panel of the right operand of this depth is about as large as the first cache.
 const DEPTH: usize = 384;
 /// Rows of a block of the left operand: of this depth about as large as the second cache. More rows, fewer passes over the right operand.

@@ -33,6 +33,14 @@ pub struct Left {
     pub panel_stride: usize,
 }
 
+/// A block of the right operand as it lies in memory: the columns of one depth together.
+#[derive(Clone, Copy)]
+pub struct Rows {
+    pub pointer: *const f32,
+    /// Elements from one depth to the next.
+    pub along: usize,
+}
+
 /// Keeps rows of a packed block from falling on the same cache sets.
 const PADDING: usize = 16;
 
@@ -52,6 +60,13 @@ impl Side<'_> {
             (depth.len() * self.along, across.len(), self.across)
         };
         Ahead::new(self.view.pointer().wrapping_add(from), run * bytes, runs, stride * bytes)
+    }
+
+    /// A block of the right operand where it lies, if whole vectors of `width` columns can be read there.
+    pub fn in_rows(&self, columns: &Range<usize>, depth: &Range<usize>, width: usize) -> Option<Rows> {
+        let whole = self.across == 1 && self.view.dtype() == DType::F32 && columns.len().is_multiple_of(width);
+        let from = columns.start + depth.start * self.along;
+        whole.then(|| Rows { pointer: self.view.pointer().cast::<f32>().wrapping_add(from), along: self.along })
     }
 
     #[inline(always)]
@@ -194,8 +209,9 @@ fn copy_padded<const N: usize>(values: *const f32, available: usize, to: &mut [f
     }
 }
 
+/// `NR` columns of values, each at its start and then `along` apart, with the values of one depth together.
 #[inline(always)]
-fn transpose<const NR: usize>(starts: &[*const f32; NR], along: usize, depth: usize, panel: &mut [f32]) {
+pub fn transpose<const NR: usize>(starts: &[*const f32; NR], along: usize, depth: usize, panel: &mut [f32]) {
     let mut from = 0;
     #[cfg(target_arch = "x86_64")]
     if along == 1 {

@@ -1,5 +1,6 @@
 //! Where a product goes, and what is done to it before it is stored.
 
+use super::side::transpose;
 use crate::cpu::gelu as activate;
 use crate::ops::Epilogue;
 use crate::storage::{FloatsMut, View};
@@ -41,7 +42,7 @@ impl Target<'_> {
         if bias.is_none() && residual.is_none() && !gelu {
             return;
         }
-        let Lines { line, operand } = scratch;
+        let Lines { line, operand, .. } = scratch;
         for row in rows.clone() {
             let from = row * self.columns;
             let range = self.from + from + columns.start..self.from + from + columns.end;
@@ -68,7 +69,10 @@ impl Target<'_> {
         scratch: &mut Lines,
     ) {
         let (outer, inner) = if self.transposed { (columns, rows) } else { (rows, columns) };
-        let Lines { line, operand } = scratch;
+        let Lines { line, operand, turned } = scratch;
+        if self.transposed {
+            turn(sums, stride, (rows.len(), columns.len()), turned);
+        }
         for (index, row) in outer.clone().enumerate() {
             let from = row * self.columns;
             let range = self.from + from + inner.start..self.from + from + inner.end;
@@ -76,9 +80,11 @@ impl Target<'_> {
             unsafe {
                 let values = self.sink.open(range.clone(), self.accumulate, line);
                 if self.transposed {
-                    take(values, sums.iter().skip(index).step_by(stride), self.accumulate);
+                    for (group, values) in values.chunks_mut(TURNED).enumerate() {
+                        take(values, &turned[(group * outer.len() + index) * TURNED..], self.accumulate);
+                    }
                 } else {
-                    take(values, sums[index * stride..].iter(), self.accumulate);
+                    take(values, &sums[index * stride..], self.accumulate);
                 }
                 self.apply::<FMA>(values, from, inner, operand);
                 self.sink.close(range, line);
@@ -109,10 +115,26 @@ impl Target<'_> {
 pub struct Lines {
     line: Vec<f32>,
     operand: Vec<f32>,
+    /// A block of sums with rows and columns exchanged.
+    turned: Vec<f32>,
+}
+
+/// Rows that are exchanged with columns at once.
+const TURNED: usize = 8;
+
+/// Groups of [`TURNED`] rows of `sums`, each with its values of one column together.
+#[inline(always)]
+fn turn(sums: &[f32], stride: usize, (rows, columns): (usize, usize), turned: &mut Vec<f32>) {
+    turned.resize(rows.div_ceil(TURNED) * columns * TURNED, 0.0);
+    for (group, to) in turned.chunks_mut(columns * TURNED).take(rows.div_ceil(TURNED)).enumerate() {
+        // Rows beyond the last are read from it; nobody looks at them.
+        let starts = std::array::from_fn(|i| sums[(group * TURNED + i).min(rows - 1) * stride..][..columns].as_ptr());
+        transpose::<TURNED>(&starts, 1, columns, to);
+    }
 }
 
 #[inline(always)]
-fn take<'s>(values: &mut [f32], sums: impl Iterator<Item = &'s f32>, accumulate: bool) {
+fn take(values: &mut [f32], sums: &[f32], accumulate: bool) {
     if accumulate {
         values.iter_mut().zip(sums).for_each(|(value, sum)| *value += sum);
     } else {

@@ -1,5 +1,7 @@
 //! The innermost loop of a product: a tile of the result in registers.
 
+use super::ahead::prefetch_read;
+use super::side::Rows;
 use crate::cpu::math::fma;
 
 /// The sums over `depth` of `left` times `right` for `MR` rows and `NR` columns. Row `i` of the left operand has its values at
@@ -31,6 +33,41 @@ pub unsafe fn tile<const MR: usize, const NR: usize, const FMA: bool, const STEP
     }
     sums
 }
+
+/// As [`tile`], where the right operand is not packed yet: its values are packed on the way.
+///
+/// Two stores more in each step cost nothing, as the multiply-adds keep the CPU busy; packing by itself waits for memory instead.
+///
+/// # Safety
+/// As for [`tile`]; there is room for `depth * NR` values at `packed`.
+#[inline(always)]
+pub unsafe fn tile_packing<const MR: usize, const NR: usize, const FMA: bool, const STEP: usize>(
+    depth: usize,
+    left: [*const f32; MR],
+    right: Rows,
+    packed: *mut f32,
+) -> [[f32; NR]; MR] {
+    let mut sums = [[0.0; NR]; MR];
+    for p in 0..depth {
+        let from = right.pointer.wrapping_add(p * right.along);
+        prefetch_read(from.wrapping_add(AHEAD * right.along).cast());
+        // SAFETY: by the caller's promise.
+        let values = unsafe { *from.cast::<[f32; NR]>() };
+        // SAFETY: as above.
+        unsafe { *packed.add(p * NR).cast::<[f32; NR]>() = values };
+        for i in 0..MR {
+            // SAFETY: as above.
+            let factor = unsafe { *left[i].add(p * STEP) };
+            for j in 0..NR {
+                sums[i][j] = fma::<FMA>(factor, values[j], sums[i][j]);
+            }
+        }
+    }
+    sums
+}
+
+/// Steps of depth that values are asked for before they are used.
+const AHEAD: usize = 32;
 
 /// Steps of the innermost loop between two tests of its end.
 const UNROLLED: usize = 4;
