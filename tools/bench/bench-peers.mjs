@@ -1,79 +1,29 @@
 /** `nx run cli:bench -- peers`: time and memory of training BLOOM, Tensorloom against PyTorch + transformers on the same batches, in turns. */
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { fileURLToPath } from 'node:url';
 import { makeBatches } from './batches.mjs';
-import { PeerProcess } from './peer-process.mjs';
-import { provideVenv, python } from './venv.mjs';
+import { modelOptions, requireSides, startSide, writeModel } from './sides.mjs';
+import { provideVenv } from './venv.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
 const { values: options } = parseArgs({
   options: {
-    // bloom-560m, but for the number of its layers: 24 is the whole.
-    layers: { type: 'string', default: '24' },
-    hidden: { type: 'string', default: '1024' },
-    heads: { type: 'string', default: '16' },
-    vocabulary: { type: 'string', default: '250880' },
+    ...modelOptions,
     tokens: { type: 'string', default: '64,256,1024' },
     'batch-size': { type: 'string', default: '1' },
     // Measured in a round; the step's share is that of a window of --accumulate.
     'micro-batches': { type: 'string', default: '2' },
     accumulate: { type: 'string', default: '16' },
     rounds: { type: 'string', default: '3' },
-    threads: { type: 'string', default: String(availableParallelism()) },
-    accelerator: { type: 'string', default: 'native' },
-    precision: { type: 'string', default: '32-true' },
-    'activation-checkpointing': { type: 'boolean', default: false },
     // Any of these, in turns; speeds are given against the last. All their models are in memory at once.
     sides: { type: 'string', default: 'tensorloom,pytorch' },
-    'fused-adam': { type: 'boolean', default: false },
   },
 });
 const accumulate = Number(options.accumulate);
 const batchSize = Number(options['batch-size']);
-
-/** Both sides use the same number of threads, whatever their libraries' defaults. */
-function environment(threads) {
-  const names = ['OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'];
-  return { ...process.env, ...Object.fromEntries(names.map((name) => [name, threads])), TF_CPP_MIN_LOG_LEVEL: '2' };
-}
-
-/** The sides by the names that --sides takes: `compiled` is Tensorloom with --compile. */
-const startSide = {
-  tensorloom: (folder, batchesFile) => startTensorloom('Tensorloom', folder, batchesFile, false),
-  compiled: (folder, batchesFile) => startTensorloom('Tensorloom compiled', folder, batchesFile, true),
-  pytorch(folder, batchesFile) {
-    // What halves PyTorch has on CPUs is bfloat16 under autocast.
-    const precision = options.precision === '32-true' ? '32-true' : 'bf16-mixed';
-    const args = [path.join(here, 'peer_bloom.py'), 'serve', folder, batchesFile, options.threads, precision];
-    if (options['fused-adam']) args.push('--fused-adam');
-    return new PeerProcess('PyTorch', python, args, environment(options.threads));
-  },
-};
 const sideNames = options.sides.split(',');
-for (const name of sideNames)
-  if (!Object.hasOwn(startSide, name))
-    throw new Error(`--sides has '${name}'; the sides are ${Object.keys(startSide).join(', ')}.`);
-
-function startTensorloom(name, folder, batchesFile, compile) {
-  const side = {
-    accelerator: options.accelerator,
-    precision: options.precision,
-    compile,
-    activationCheckpointing: options['activation-checkpointing'],
-    threads: Number(options.threads),
-  };
-  const args = ['--conditions=@tensorloom/source', '--import', 'tsx', path.join(here, 'loom-bloom.ts')];
-  return new PeerProcess(
-    name,
-    process.execPath,
-    [...args, folder, batchesFile, JSON.stringify(side)],
-    environment(options.threads),
-  );
-}
+requireSides(sideNames);
 
 /** Where a peer trains on the same batches, its losses must be ours but for rounding. */
 function checkLosses(ours, theirs) {
@@ -91,7 +41,7 @@ async function measure(folder, tokens) {
   const vocabularySize = Number(options.vocabulary);
   const count = microBatches * (rounds + 1);
   writeFileSync(batchesFile, JSON.stringify(makeBatches({ count, batchSize, tokens, vocabularySize })));
-  const sides = sideNames.map((name) => startSide[name](folder, batchesFile));
+  const sides = sideNames.map((name) => startSide(name, options, folder, batchesFile));
   try {
     for (const side of sides) {
       const { what, parameters } = await side.answer();
@@ -130,19 +80,7 @@ console.log(
 const folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-bench-'));
 const rows = [];
 try {
-  const config = {
-    vocab_size: Number(options.vocabulary),
-    hidden_size: Number(options.hidden),
-    n_layer: Number(options.layers),
-    n_head: Number(options.heads),
-    hidden_dropout: 0,
-    attention_dropout: 0,
-    pad_token_id: 3,
-    num_labels: 2,
-  };
-
-  const writeModel = [path.join(here, 'peer_bloom.py'), 'write-model', folder, JSON.stringify(config)];
-  execFileSync(python, writeModel, { stdio: ['ignore', 'ignore', 'pipe'] });
+  writeModel(folder, options);
   for (const tokens of options.tokens.split(',').map(Number)) {
     const measured = await measure(folder, tokens);
     for (const { name, seconds, microBatchSeconds, stepSeconds, peakBytes } of measured)

@@ -7,6 +7,10 @@ const benches = {
       await import('./bench-peers.mjs');
     },
   },
+  epoch: {
+    summary: "an epoch of the blog's recipe, padded by PyTorch against real lengths",
+    run: async (args) => (await import('./bench-epoch.mjs')).benchEpoch(args),
+  },
   collectives: {
     summary: 'all-reduce over ws, shm and MPI against Gloo and bare Open MPI',
     run: async (args) => (await import('./collectives/bench-collectives.mjs')).benchCollectives(args),

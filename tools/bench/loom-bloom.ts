@@ -1,7 +1,7 @@
 /**
  * Tensorloom's side of the bench: windows of micro-batches, driven by JSON lines on standard input, as peer_bloom.py's `serve` is.
  *
- *     loom-bloom.ts FOLDER BATCHES_JSON '{"accelerator": "native", "precision": "32-true", "compile": false, "activationCheckpointing": false, "threads": 2}'
+ *     loom-bloom.ts FOLDER BATCHES_JSON '{"accelerator": "native", "precision": "32-true", "compile": false, "fused": true, "activationCheckpointing": false, "threads": 2}'
  */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -19,6 +19,8 @@ interface Side {
   readonly accelerator: string;
   readonly precision: string;
   readonly compile: boolean;
+  /** false: operations are composed of tfjs's, as on a backend that has no kernels for them. */
+  readonly fused: boolean;
   readonly activationCheckpointing: boolean;
   readonly threads: number;
 }
@@ -36,7 +38,7 @@ const [folder, batchesFile, sideJson] = process.argv.slice(2);
 if (folder === undefined || batchesFile === undefined || sideJson === undefined) {
   throw new Error('usage: loom-bloom.ts FOLDER BATCHES_JSON SIDE_JSON');
 }
-const { accelerator, precision, compile, activationCheckpointing, threads } = JSON.parse(sideJson) as Side;
+const { accelerator, precision, compile, fused, activationCheckpointing, threads } = JSON.parse(sideJson) as Side;
 
 const batches = JSON.parse(readFileSync(batchesFile, 'utf8')) as Batch[];
 const fabric = new Fabric({
@@ -50,6 +52,7 @@ const fabric = new Fabric({
   strategyOptions: { accumulate: 1_000_000 },
 });
 await fabric.launch();
+if (!fused) forgetFusedKernels();
 const loaded = loadModelFolder(folder, 'sequence-classification').model;
 const [model, optimizer] = await fabric.setup(loaded, (parameters) => new Adam(parameters, { lr: 5e-5 }));
 model.train();
@@ -80,12 +83,23 @@ async function runWindow(indices: readonly number[]): Promise<Window> {
   return { microBatchSeconds, stepSeconds, losses, peakBytes: process.resourceUsage().maxRSS * 1024 };
 }
 
+/** Fused operations have two kernels each, NAME and NAMEGrad; without them core composes the operations. */
+function forgetFusedKernels(): void {
+  const backend = tf.getBackend();
+  const names = new Set(tf.getKernelsForBackend(backend).map(({ kernelName }) => kernelName));
+  for (const name of names)
+    if (names.has(`${name}Grad`)) {
+      tf.unregisterKernel(name, backend);
+      tf.unregisterKernel(`${name}Grad`, backend);
+    }
+}
+
 function say(message: object): void {
   process.stdout.write(`${JSON.stringify(message)}\n`);
 }
 
 const parameters = [...model.namedParameters()].reduce((sum, [, parameter]) => sum + parameter.size, 0);
-const how = `${precision}${compile ? ', compiled' : ''}${activationCheckpointing ? ', activations recomputed' : ''}`;
+const how = `${precision}${compile ? ', compiled' : ''}${fused ? '' : ', of composites'}${activationCheckpointing ? ', activations recomputed' : ''}`;
 say({ ready: true, what: `Tensorloom on ${fabric.accelerator.describe()}, ${how}`, parameters });
 for await (const line of createInterface({ input: process.stdin })) {
   say(await runWindow((JSON.parse(line) as { batches: number[] }).batches));

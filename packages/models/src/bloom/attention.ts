@@ -1,5 +1,5 @@
 /** BLOOM's self-attention: fused query-key-value projection, ALiBi, causal. */
-import { bloomAttention, dropout, globalRandom, Module, type Tensor } from '@tensorloom/core';
+import { bloomAttention, dropout, globalRandom, Module, tf, type Tensor } from '@tensorloom/core';
 import { alibiSlopes } from './alibi.ts';
 import type { BloomConfig } from './config.ts';
 import type { Initializer } from './initialization.ts';
@@ -24,8 +24,15 @@ export class BloomAttention extends Module {
    * @param residual [batch, seq, hidden], added to the result
    * @param attentionMask [batch, seq] int32, 1 for tokens, 0 for padding
    * @param bias ALiBi and mask as `bloomAttentionBias` made them, the same for all blocks
+   * @param pick [batch, picked, seq] where only some positions are needed (see `BloomTransformer.forward`); all are attended to
    */
-  override forward(hidden: Tensor, residual: Tensor, attentionMask: Tensor, bias: Tensor | null): Tensor {
+  override forward(
+    hidden: Tensor,
+    residual: Tensor,
+    attentionMask: Tensor,
+    bias: Tensor | null,
+    pick: Tensor | null,
+  ): Tensor {
     const { numHeads: heads, attentionDropout, hiddenDropout } = this.#config;
     const attentionRate = this.training ? attentionDropout : 0;
     const context = bloomAttention(this.queryKeyValue.forward(hidden), this.#slopes, attentionMask, {
@@ -33,7 +40,9 @@ export class BloomAttention extends Module {
       bias,
       ...(attentionRate > 0 ? { dropout: { rate: attentionRate, random: globalRandom() } } : {}),
     });
-    const output = this.dense.forward(context);
-    return (this.training && hiddenDropout > 0 ? dropout(output, hiddenDropout, globalRandom()) : output).add(residual);
+    const output = this.dense.forward(pick === null ? context : tf.matMul(pick, context));
+    return (this.training && hiddenDropout > 0 ? dropout(output, hiddenDropout, globalRandom()) : output).add(
+      pick === null ? residual : tf.matMul(pick, residual),
+    );
   }
 }

@@ -54,19 +54,27 @@ export class BloomBlock extends Module implements TransformerBlock {
     };
   }
 
-  /** `hidden` [batch, seq, hidden] → the same shape; `attentionMask` [batch, seq] int32, `bias` made from it. Frees what the tape did not save. */
-  override forward(hidden: Tensor, attentionMask: Tensor, bias: Tensor | null): Tensor {
+  /**
+   * `hidden` [batch, seq, hidden] → the same shape; `attentionMask` [batch, seq] int32, `bias` made from it. With `pick` [batch, picked, seq]
+   * → [batch, picked, hidden]: all but attention is computed for these positions only, op by op also where the block is compiled, since
+   * nearly nothing is left to be fused. Frees what the tape did not save.
+   */
+  override forward(hidden: Tensor, attentionMask: Tensor, bias: Tensor | null, pick: Tensor | null = null): Tensor {
     const { compiled, recompute } = this.blockExecution;
-    if (compiled !== null) return compiled.forward(hidden, attentionMask, { training: this.training, recompute });
-    if (!recompute) return this.#layers(hidden, attentionMask, bias);
-    return checkpointed<'hidden' | 'attentionMask' | 'bias'>(
-      (inputs) => this.#layers(inputs.hidden, inputs.attentionMask, inputs.bias ?? null),
-      { hidden, attentionMask, ...(bias && { bias }) } as Record<'hidden' | 'attentionMask' | 'bias', Tensor>,
+    if (compiled !== null && pick === null)
+      return compiled.forward(hidden, attentionMask, { training: this.training, recompute });
+    if (!recompute) return this.#layers(hidden, attentionMask, bias, pick);
+    return checkpointed<'hidden' | 'attentionMask' | 'bias' | 'pick'>(
+      (inputs) => this.#layers(inputs.hidden, inputs.attentionMask, inputs.bias ?? null, inputs.pick ?? null),
+      { hidden, attentionMask, ...(bias && { bias }), ...(pick && { pick }) } as Record<
+        'hidden' | 'attentionMask' | 'bias' | 'pick',
+        Tensor
+      >,
       Object.values(this.blockProgram.parameters) as Parameter[],
     );
   }
 
-  #layers(hidden: Tensor, attentionMask: Tensor, bias: Tensor | null): Tensor {
+  #layers(hidden: Tensor, attentionMask: Tensor, bias: Tensor | null, pick: Tensor | null): Tensor {
     const { residualAfterNorm } = this.blockProgram;
     return tf.tidy(() => {
       const normalised = this.inputLayernorm.forward(hidden);
@@ -75,6 +83,7 @@ export class BloomBlock extends Module implements TransformerBlock {
         residualAfterNorm ? normalised : hidden,
         attentionMask,
         bias,
+        pick,
       );
       const renormalised = this.postAttentionLayernorm.forward(attended);
       return this.mlp.forward(renormalised, residualAfterNorm ? renormalised : attended);

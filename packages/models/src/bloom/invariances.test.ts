@@ -1,5 +1,5 @@
 /** What must hold for BLOOM whatever its weights: invariances, sparse gradients, memory, dropout. */
-import { backward, RowSparse, seedEverything, tf } from '@tensorloom/core';
+import { backward, RowSparse, seedEverything, tf, type Scalar, type Tensor } from '@tensorloom/core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { activate, denseGradient, largestError, testAccelerators } from '../testing.test-helper.ts';
 import { batchOf, lossOf, model, rows } from './small-model.test-helper.ts';
@@ -32,6 +32,36 @@ describe.each(await testAccelerators())('BLOOM on %s', (accelerator) => {
     const after = states([5, 9, 12, 41, 7]);
     expect(largestError(before.subarray(0, 3 * 24), after.subarray(0, 3 * 24))).toBeLessThan(1e-6);
     expect(largestError(before.subarray(3 * 24), after.subarray(3 * 24))).toBeGreaterThan(1e-3);
+    net.dispose();
+  });
+
+  it('computes of the last block what is asked for: the same hidden states and gradients as of all positions', () => {
+    const net = model({ applyResidualConnectionPostLayernorm: accelerator === 'cpu' });
+    const { inputIds, attentionMask } = batchOf(rows, 8, 'left');
+    const pick = tf.tensor3d([7, 6, 2].map((at) => [Array.from({ length: 8 }, (_, i) => (i === at ? 1 : 0))]));
+    // Weights that differ, lest gradients cancel.
+    const weights = tf.tensor1d(Array.from({ length: 24 }, (_, i) => Math.sin(i + 1)));
+    const run = (hidden: () => Tensor): { states: Float32Array; gradients: Float32Array[] } => {
+      const { states } = backward(
+        () => {
+          const states = hidden();
+          return { loss: tf.sum(tf.mul(states, weights)) as Scalar, items: 1, states };
+        },
+        { parameters: net.transformer.parameters() },
+      );
+      const gradients = net.transformer.parameters().map(denseGradient);
+      net.zeroGrad();
+      return { states: states.dataSync<'float32'>(), gradients };
+    };
+    const whole = run(() => tf.matMul(pick, net.transformer.forward(inputIds, attentionMask)));
+    const picked = run(() => net.transformer.forward(inputIds, attentionMask, pick));
+    expect(largestError(picked.states, whole.states)).toBeLessThan(1e-5);
+    expect(picked.states).toHaveLength(3 * 24);
+    picked.gradients.forEach((gradient, i) => {
+      const { name } = net.transformer.parameters()[i] as { name: string };
+      expect(largestError(gradient, new Float32Array(gradient.length)), name).toBeGreaterThan(0);
+      expect(largestError(gradient, whole.gradients[i] as Float32Array), name).toBeLessThan(1e-4);
+    });
     net.dispose();
   });
 

@@ -49,15 +49,16 @@ export class BloomForSequenceClassification extends Module {
     checkInputs(inputs);
     // The container's type is an index signature in tfjs; ours is exact.
     return tf.tidy(() => {
-      const hidden = this.transformer.forward(inputs.inputIds, inputs.attentionMask);
-      const logits = this.score.forward(this.#pool(hidden, inputs.inputIds));
+      const { inputIds, attentionMask } = inputs;
+      const pooled = this.transformer.forward(inputIds, attentionMask, this.#lastTokens(inputIds));
+      const logits = this.score.forward(pooled.reshape([-1, this.config.hiddenSize]));
       return inputs.labels === undefined ? { logits } : { logits, ...this.#loss(logits, inputs.labels) };
     });
   }
 
-  /** [batch, seq, hidden] → [batch, hidden]: the rightmost token that is not padding, on whichever side the padding is. */
-  #pool(hidden: Tensor, inputIds: Tensor): Tensor {
-    const [batch, seq, width] = hidden.shape as [number, number, number];
+  /** [batch, 1, seq], with a 1 at the rightmost token that is not padding, on whichever side the padding is. */
+  #lastTokens(inputIds: Tensor): Tensor {
+    const [batch, seq] = inputIds.shape as [number, number];
     const { padTokenId } = this.config;
     if (padTokenId === null && batch !== 1)
       throw new TensorloomError(
@@ -71,8 +72,7 @@ export class BloomForSequenceClassification extends Module {
         : tf.argMax(tf.mul(positions, tf.cast(tf.notEqual(inputIds, tf.scalar(padTokenId, 'int32')), 'int32')), 1);
     // A product with a one-hot row picks exactly, and has a gradient on every backend (a gather's needs a segment sum).
     // By comparison, since the wasm backend's oneHot gives the bits of integers whatever dtype is asked for.
-    const pick = tf.cast(tf.equal(positions, last.reshape([batch, 1, 1])), 'float32');
-    return tf.matMul(pick, hidden).reshape([batch, width]);
+    return tf.cast(tf.equal(positions, last.reshape([batch, 1, 1])), 'float32');
   }
 
   /** The rule by which transformers chooses the loss where the configuration names none. */

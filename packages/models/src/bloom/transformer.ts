@@ -27,14 +27,17 @@ export class BloomTransformer extends Module {
   /**
    * @param inputIds [batch, seq] int32
    * @param attentionMask [batch, seq] int32, 1 for tokens, 0 for padding on either side
-   * @returns the last hidden state, [batch, seq, hidden]
+   * @param pick [batch, picked, seq] float32 with a 1 in each row: the positions whose last hidden state is needed, for a caller that needs but
+   *     few. Of the last block and the last LayerNorm only these are computed, which are the same numbers; earlier positions go into them
+   *     through the keys and values of attention alone.
+   * @returns the last hidden state, [batch, seq, hidden], or [batch, picked, hidden]
    */
-  override forward(inputIds: Tensor, attentionMask: Tensor): Tensor {
+  override forward(inputIds: Tensor, attentionMask: Tensor, pick: Tensor | null = null): Tensor {
     return tf.tidy(() => {
       const bias = bloomAttentionBias(this.#slopes, attentionMask);
       let hidden = this.wordEmbeddingsLayernorm.forward(this.wordEmbeddings.forward(inputIds));
-      for (const block of this.h) {
-        const next = block.forward(hidden, attentionMask, bias);
+      for (const [i, block] of this.h.entries()) {
+        const next = block.forward(hidden, attentionMask, bias, i === this.h.length - 1 ? pick : null);
         hidden.dispose();
         hidden = next;
       }
