@@ -18,7 +18,7 @@ if (process.env.TENSORLOOM_SKIP_NATIVE === '1') {
 }
 if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
   console.log(
-    "cargo is not here, so the accelerator 'native' is not built; the others work. To have it, install Rust (https://rustup.rs) and run `npx nx run native:addon`.",
+    "cargo is not here, so the accelerator 'native' is not built; the others work. To have it, install Rust (https://rustup.rs), then run `npx nx build native`.",
   );
   process.exit(0);
 }

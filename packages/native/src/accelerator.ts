@@ -69,12 +69,12 @@ export class NativeAccelerator implements Accelerator {
 
 function load(): string | null {
   if (findAddon() === null)
-    return 'its addon is not built. Install Rust (https://rustup.rs) and run `npx nx run native:addon`.';
+    return 'its addon is not built. It is made by cargo: install Rust (https://rustup.rs), then run `npx nx build native`.';
   try {
     addon();
     return null;
   } catch (error) {
-    return `its addon cannot be loaded (${(error as Error).message.split('\n')[0]}). Build it anew: \`npx nx run native:addon\`.`;
+    return `its addon cannot be loaded (${(error as Error).message.split('\n')[0]}). Build it anew: \`npx nx build native\`.`;
   }
 }
 

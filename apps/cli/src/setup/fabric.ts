@@ -35,12 +35,13 @@ export async function launchFabric(config: RunConfig, loggers: readonly Logger[]
     await fabric.launch();
     return fabric;
   } catch (error) {
+    if (!config.compile || !isUnsupported(error)) throw error;
+    // Fabric does not know the flag's name; where it has refused the compiler alone, the words are ours.
+    const alone = error.message.includes('has no compiler');
+    const advice = await compilerAdvice(config.accelerator, alone);
+    if (advice === null) throw error;
     // A preset may ask for several things that are not there: all are told at once.
-    if (!config.compile || !isUnsupported(error) || canCompile(config)) throw error;
-    // Fabric has refused the compiler alone, without the flag's name.
-    if (error.message.includes('has no compiler'))
-      throw new TensorloomError('UNSUPPORTED', noCompiler(config.accelerator), { cause: error });
-    throw new TensorloomError('UNSUPPORTED', `${error.message}\n${noCompiler(config.accelerator)}`, { cause: error });
+    throw new TensorloomError('UNSUPPORTED', alone ? advice : `${error.message}\n${advice}`, { cause: error });
   }
 }
 
@@ -61,12 +62,25 @@ function isUnsupported(error: unknown): error is TensorloomError {
   return error instanceof TensorloomError && error.code === 'UNSUPPORTED';
 }
 
-function canCompile({ accelerator }: Pick<RunConfig, 'accelerator'>): boolean {
-  const names = accelerator === 'auto' ? accelerators.names() : [accelerator];
-  return names.some((name) => accelerators.get(name).create().compileBlock !== undefined);
-}
-
-function noCompiler(accelerator: string): string {
-  const who = accelerator === 'auto' ? 'No accelerator' : `Accelerator '${accelerator}'`;
-  return `${who} has ${accelerator === 'auto' ? 'a' : 'no'} compiler. Leave out --compile (where a preset brings it: --no-compile).`;
+/**
+ * Why `--compile` cannot be had with this accelerator: which have a compiler, and what those lack that cannot be used here.
+ * @param refused whether the one that was taken is known to have none
+ * @returns null where it may be had
+ */
+async function compilerAdvice(accelerator: string, refused: boolean): Promise<string | null> {
+  const made = accelerators.names().map((name) => accelerators.get(name).create());
+  const able = made.filter((each) => each.compileBlock !== undefined);
+  const failures = await Promise.all(able.map((each) => each.unavailable()));
+  const isAuto = accelerator === 'auto';
+  if (!refused && able.some(({ name }, i) => (isAuto ? failures[i] === null : name === accelerator))) return null;
+  return [
+    `--compile: ${isAuto ? 'the accelerator that auto takes here' : `accelerator '${accelerator}'`} has no compiler.`,
+    ...able.map(({ name }, i) => {
+      const failure = failures[i] ?? null;
+      return failure === null
+        ? `--accelerator=${name} has one.`
+        : `Accelerator '${name}' has one, but cannot be used: ${failure}`;
+    }),
+    'Or leave out --compile (where a preset brings it: --no-compile).',
+  ].join('\n');
 }
