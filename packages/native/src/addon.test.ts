@@ -26,6 +26,37 @@ describe.skipIf(!nativeIsBuilt)('the addon, given operands that do not fit', () 
     expect(() => addon().filled(length, 0, float32)).toThrow();
   });
 
+  it.each([NaN, -1, 0.5, Infinity, 2 ** 32, 2 ** 32 + 2, -(2 ** 32)])('names the argument that is %d', (bad) => {
+    const given = bad === Infinity ? 'inf' : bad;
+    const made: Handle[] = [];
+    const sizes = [0, 1, 2].map((at) => [2, 2, 2].with(at, bad) as [number, number, number]);
+    for (const [at, [m, n, k]] of sizes.entries())
+      expect(() => made.push(addon().linear(four, four, null, m, n, k, float32))).toThrow(`${'mnk'[at]} is ${given};`);
+    expect(() => made.push(addon().linear(bad, four, null, 2, 2, 2, float32))).toThrow(`x is ${given};`);
+    expect(() => made.push(addon().linear(four, bad, null, 2, 2, 2, float32))).toThrow(`weight is ${given};`);
+    expect(() => made.push(addon().linear(four, four, bad, 2, 2, 2, float32))).toThrow(`bias is ${given};`);
+    expect(() => made.push(addon().linear(four, four, null, 2, 2, 2, bad))).toThrow(`storage is ${given};`);
+    expect(() => addon().accumulate(bad, four)).toThrow(`into is ${given};`);
+    expect(() => addon().free(bad)).toThrow(`handle is ${given};`);
+    expect(() => made.push(addon().dropout(four, 0.5, bad, float32))).toThrow(`seed is ${given};`);
+    if (bad !== -1)
+      expect(() => made.push(...addon().crossEntropy(four, integers, bad, 1))).toThrow(`ignoreIndex is ${given};`);
+    expect(() => made.push(addon().gather(four, integers, 1, 1, 4, bad, 4))).toThrow(`inner is ${given};`);
+    expect(() => made.push(addon().softmax(four, bad, float32))).toThrow(`width is ${given};`);
+    expect(() => addon().start(bad)).toThrow(`threads is ${given};`);
+    expect(made).toEqual([]);
+  });
+
+  it.each([NaN, -1, 0.5, 2 ** 53])('refuses an offset of %d', (offset) => {
+    expect(() => addon().rearrange(four, offset, Int32Array.of(1), Int32Array.of(1))).toThrow(`offset is ${offset};`);
+  });
+
+  it('refuses what typed arrays make of a handle that is none', () => {
+    const nothing = Uint32Array.of(NaN);
+    expect(() => addon().norm(nothing, 2)).toThrow('tensors is 0;');
+    expect(() => addon().join(1, nothing)).toThrow('parts is 0;');
+  });
+
   it('refuses shapes whose number of elements overflows', () => {
     expect(() => addon().linear(four, four, null, 2 ** 31, 2 ** 31, 0, float32)).toThrow();
     expect(() => addon().rearrange(four, 0, Int32Array.of(huge, huge, 4), Int32Array.of(0, 0, 0))).toThrow('no memory');

@@ -1,5 +1,6 @@
 //! BLOOM's attention and its gradient.
 
+use crate::numbers::{Handle, Number, counts};
 use crate::sizes::{expect_len, product};
 use crate::tensors::{Tensor, dtype_of, hand_out, js_error, new_tensor, tensor, with_device};
 use napi::Result;
@@ -10,12 +11,12 @@ use tensorloom_engine::ops::{AttentionInput, AttentionShape, Dropping};
 
 fn input<'a>(
     (qkv, mask, slopes): (&'a Tensor, &'a Tensor, &'a [f32]),
-    (batch, seq, dim): (u32, u32, u32),
+    [batch, seq, dim]: [usize; 3],
     (rate, seed): (f64, u32),
 ) -> AttentionInput<'a> {
     let heads = slopes.len();
     AttentionInput {
-        shape: AttentionShape { batch: batch as usize, seq: seq as usize, heads, dim: dim as usize },
+        shape: AttentionShape { batch, seq, heads, dim },
         qkv: qkv.view(),
         mask: mask.view(),
         slopes,
@@ -26,22 +27,24 @@ fn input<'a>(
 /// Attention of `qkv [batch, seq, heads, 3, dim]` (a slope for each head), stored as `storage`, and what its gradient needs besides.
 #[napi(catch_unwind)]
 pub fn bloom_attention(
-    qkv: u32,
-    mask: u32,
+    qkv: Handle,
+    mask: Handle,
     slopes: &[f32],
-    batch: u32,
-    seq: u32,
-    dim: u32,
+    batch: Number,
+    seq: Number,
+    dim: Number,
     rate: f64,
-    seed: u32,
-    storage: u8,
-) -> Result<Vec<u32>> {
-    let (qkv, mask) = (tensor(qkv)?, tensor(mask)?);
-    let tokens = product(&[batch as usize, seq as usize])?;
-    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim as usize])?)?;
+    seed: Number,
+    storage: Number,
+) -> Result<Vec<Handle>> {
+    let (qkv, mask) = (tensor("qkv", qkv)?, tensor("mask", mask)?);
+    let sizes = counts([("batch", batch), ("seq", seq), ("dim", dim)])?;
+    let [batch, seq, dim] = sizes;
+    let tokens = product(&[batch, seq])?;
+    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim])?)?;
     expect_len("attention: mask", &mask, tokens)?;
-    let input = input((&qkv, &mask, slopes), (batch, seq, dim), (rate, seed));
-    let mut context = new_tensor(input.shape.context_len(), dtype_of(storage)?, Kind::Tensor)?;
+    let input = input((&qkv, &mask, slopes), sizes, (rate, seed.whole("seed")?));
+    let mut context = new_tensor(input.shape.context_len(), dtype_of("storage", storage)?, Kind::Tensor)?;
     let mut log_sum_exp = new_tensor(input.shape.rows(), DType::F32, Kind::Tensor)?;
     with_device(|device| device.bloom_attention(input, context.view_mut(), log_sum_exp.view_mut()))
         .map_err(js_error)?;
@@ -51,24 +54,27 @@ pub fn bloom_attention(
 /// The gradient of `qkv` for that of the context, in float32.
 #[napi(catch_unwind)]
 pub fn bloom_attention_gradient(
-    context_gradient: u32,
-    qkv: u32,
-    mask: u32,
-    context: u32,
-    log_sum_exp: u32,
+    context_gradient: Handle,
+    qkv: Handle,
+    mask: Handle,
+    context: Handle,
+    log_sum_exp: Handle,
     slopes: &[f32],
-    batch: u32,
-    seq: u32,
-    dim: u32,
+    batch: Number,
+    seq: Number,
+    dim: Number,
     rate: f64,
-    seed: u32,
-) -> Result<u32> {
-    let (context_gradient, qkv, mask) = (tensor(context_gradient)?, tensor(qkv)?, tensor(mask)?);
-    let (context, log_sum_exp) = (tensor(context)?, tensor(log_sum_exp)?);
-    let tokens = product(&[batch as usize, seq as usize])?;
-    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim as usize])?)?;
+    seed: Number,
+) -> Result<Handle> {
+    let (context_gradient, qkv, mask) =
+        (tensor("contextGradient", context_gradient)?, tensor("qkv", qkv)?, tensor("mask", mask)?);
+    let (context, log_sum_exp) = (tensor("context", context)?, tensor("logSumExp", log_sum_exp)?);
+    let sizes = counts([("batch", batch), ("seq", seq), ("dim", dim)])?;
+    let [batch, seq, dim] = sizes;
+    let tokens = product(&[batch, seq])?;
+    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim])?)?;
     expect_len("attention: mask", &mask, tokens)?;
-    let input = input((&qkv, &mask, slopes), (batch, seq, dim), (rate, seed));
+    let input = input((&qkv, &mask, slopes), sizes, (rate, seed.whole("seed")?));
     let mut gradient = new_tensor(input.shape.qkv_len(), DType::F32, Kind::Tensor)?;
     with_device(|device| {
         device.bloom_attention_gradient(

@@ -1,5 +1,6 @@
 //! Elements of tensors in JavaScript: copies, and views of where they lie.
 
+use crate::numbers::Handle;
 use crate::tensors::{Tensor, js_error, tensor};
 use napi::bindgen_prelude::{
     ArrayBuffer, Either3, Float32Array, Float32ArraySlice, Int32Array, Int32ArraySlice, Uint8Array, Uint8ArraySlice,
@@ -25,8 +26,8 @@ thread_local! {
 
 /// A copy of the elements; halves come as float32.
 #[napi(catch_unwind)]
-pub fn read<'env>(env: &'env Env, handle: u32) -> Result<Copy<'env>> {
-    let tensor = tensor(handle)?;
+pub fn read<'env>(env: &'env Env, handle: Handle) -> Result<Copy<'env>> {
+    let tensor = tensor("handle", handle)?;
     let from = tensor.view();
     let mut converted = Vec::new();
     Ok(match tensor.dtype {
@@ -47,32 +48,32 @@ pub fn read<'env>(env: &'env Env, handle: u32) -> Result<Copy<'env>> {
 /// The elements where they lie, without a copy (not for halves). They stay there as long as the view is held, and show later changes in
 /// place. Memory comes back only some time after JavaScript has collected the view, which it may do late: see `lend`.
 #[napi(catch_unwind)]
-pub fn view(handle: u32) -> Result<View> {
-    let tensor = tensor(handle)?;
+pub fn view(handle: Handle) -> Result<View> {
+    let tensor = tensor("handle", handle)?;
     view_of(&tensor, tensor.clone())
 }
 
 /// As `view`, until `end_loan`, which gives the memory back at once.
 #[napi(catch_unwind)]
-pub fn lend(handle: u32) -> Result<View> {
-    let tensor = tensor(handle)?;
+pub fn lend(handle: Handle) -> Result<View> {
+    let tensor = tensor("handle", handle)?;
     let loan = Arc::new(Mutex::new(Some(tensor.clone())));
     let view = view_of(&tensor, loan.clone())?;
-    LOANS.with_borrow_mut(|loans| loans.insert(handle, loan));
+    LOANS.with_borrow_mut(|loans| loans.insert(handle.number(), loan));
     Ok(view)
 }
 
 /// Takes the memory of a lent view away: it has no elements from here on. `buffer` is the view's.
 #[napi(catch_unwind)]
-pub fn end_loan(handle: u32, buffer: ArrayBuffer) -> Result<()> {
-    let tensor = tensor(handle)?;
+pub fn end_loan(handle: Handle, buffer: ArrayBuffer) -> Result<()> {
+    let tensor = tensor("handle", handle)?;
     if tensor.len != 0 {
         if buffer.is_empty() || buffer.as_ptr() != tensor.buffer.pointer().cast_const() {
             return Err(Error::new(Status::InvalidArg, "The buffer is not of this tensor."));
         }
         buffer.detach()?;
     }
-    if let Some(loan) = LOANS.with_borrow_mut(|loans| loans.remove(&handle)) {
+    if let Some(loan) = LOANS.with_borrow_mut(|loans| loans.remove(&handle.number())) {
         loan.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Products of matrices.
 
+use crate::numbers::{Handle, Number, counts};
 use crate::sizes::{expect_len, product};
 use crate::tensors::{dtype_of, hand_out, js_error, new_tensor, tensor, tensor_to_write, with_device};
 use napi::Result;
@@ -10,16 +11,24 @@ use tensorloom_engine::ops::{Batches, Epilogue, GemmShape, Matrix, MatrixMut};
 
 /// `x [m, k]` times the transpose of `weight [n, k]`, plus `bias [n]`: `[m, n]`.
 #[napi(catch_unwind)]
-pub fn linear(x: u32, weight: u32, bias: Option<u32>, m: u32, n: u32, k: u32, storage: u8) -> Result<u32> {
-    let (x, weight) = (tensor(x)?, tensor(weight)?);
-    let bias = bias.map(tensor).transpose()?;
-    let (m, n, k) = (m as usize, n as usize, k as usize);
+pub fn linear(
+    x: Handle,
+    weight: Handle,
+    bias: Option<Handle>,
+    m: Number,
+    n: Number,
+    k: Number,
+    storage: Number,
+) -> Result<Handle> {
+    let (x, weight) = (tensor("x", x)?, tensor("weight", weight)?);
+    let bias = bias.map(|bias| tensor("bias", bias)).transpose()?;
+    let [m, n, k] = counts([("m", m), ("n", n), ("k", k)])?;
     expect_len("linear: x", &x, m * k)?;
     expect_len("linear: weight", &weight, n * k)?;
     if let Some(bias) = &bias {
         expect_len("linear: bias", bias, n)?;
     }
-    let mut output = new_tensor(m * n, dtype_of(storage)?, Kind::Tensor)?;
+    let mut output = new_tensor(m * n, dtype_of("storage", storage)?, Kind::Tensor)?;
     with_device(|device| {
         device.gemm(
             GemmShape { m, n, k },
@@ -36,9 +45,9 @@ pub fn linear(x: u32, weight: u32, bias: Option<u32>, m: u32, n: u32, k: u32, st
 
 /// The gradient of [`linear`] by `x`: `output_gradient [m, n]` times `weight [n, k]`.
 #[napi(catch_unwind)]
-pub fn linear_grad_x(output_gradient: u32, weight: u32, m: u32, n: u32, k: u32) -> Result<u32> {
-    let (dy, weight) = (tensor(output_gradient)?, tensor(weight)?);
-    let (m, n, k) = (m as usize, n as usize, k as usize);
+pub fn linear_grad_x(output_gradient: Handle, weight: Handle, m: Number, n: Number, k: Number) -> Result<Handle> {
+    let (dy, weight) = (tensor("outputGradient", output_gradient)?, tensor("weight", weight)?);
+    let [m, n, k] = counts([("m", m), ("n", n), ("k", k)])?;
     expect_len("linear: the output's gradient", &dy, m * n)?;
     expect_len("linear: weight", &weight, n * k)?;
     let mut gradient = new_tensor(m * k, DType::F32, Kind::Tensor)?;
@@ -59,11 +68,18 @@ pub fn linear_grad_x(output_gradient: u32, weight: u32, m: u32, n: u32, k: u32) 
 /// The gradient of [`linear`] by `weight`: the transpose of `output_gradient [m, n]` times `x [m, k]`. It is added to `into [n, k]` if that is
 /// given, else new.
 #[napi(catch_unwind)]
-pub fn linear_grad_weight(output_gradient: u32, x: u32, into: Option<u32>, m: u32, n: u32, k: u32) -> Result<u32> {
-    let (dy, x) = (tensor(output_gradient)?, tensor(x)?);
-    let (m, n, k) = (m as usize, n as usize, k as usize);
+pub fn linear_grad_weight(
+    output_gradient: Handle,
+    x: Handle,
+    into: Option<Handle>,
+    m: Number,
+    n: Number,
+    k: Number,
+) -> Result<Handle> {
+    let (dy, x) = (tensor("outputGradient", output_gradient)?, tensor("x", x)?);
+    let [m, n, k] = counts([("m", m), ("n", n), ("k", k)])?;
     let mut gradient = match into {
-        Some(into) => tensor_to_write(into, &[&dy, &x])?,
+        Some(into) => tensor_to_write("into", into, &[&dy, &x])?,
         None => new_tensor(n * k, DType::F32, Kind::Tensor)?,
     };
     expect_len("linear: the output's gradient", &dy, m * n)?;
@@ -85,11 +101,11 @@ pub fn linear_grad_weight(output_gradient: u32, x: u32, into: Option<u32>, m: u3
 
 /// The gradient of [`linear`] by `bias`: the sum over the rows of `output_gradient [m, n]`. It is added to `into [n]` if that is given, else new.
 #[napi(catch_unwind)]
-pub fn linear_grad_bias(output_gradient: u32, into: Option<u32>, m: u32, n: u32) -> Result<u32> {
-    let dy = tensor(output_gradient)?;
-    let (m, n) = (m as usize, n as usize);
+pub fn linear_grad_bias(output_gradient: Handle, into: Option<Handle>, m: Number, n: Number) -> Result<Handle> {
+    let dy = tensor("outputGradient", output_gradient)?;
+    let [m, n] = counts([("m", m), ("n", n)])?;
     let mut gradient = match into {
-        Some(into) => tensor_to_write(into, &[&dy])?,
+        Some(into) => tensor_to_write("into", into, &[&dy])?,
         None => new_tensor(n, DType::F32, Kind::Tensor)?,
     };
     expect_len("linear: the output's gradient", &dy, m * n)?;
@@ -102,20 +118,20 @@ pub fn linear_grad_bias(output_gradient: u32, into: Option<u32>, m: u32, n: u32)
 /// `transpose_a`; those of `b` are `[k, n]`, or `[n, k]` if `transpose_b`.
 #[napi(catch_unwind)]
 pub fn batch_mat_mul(
-    a: u32,
-    b: u32,
+    a: Handle,
+    b: Handle,
     left: &[i32],
     right: &[i32],
-    m: u32,
-    n: u32,
-    k: u32,
+    m: Number,
+    n: Number,
+    k: Number,
     transpose_a: bool,
     transpose_b: bool,
-    storage: u8,
-) -> Result<u32> {
-    let (a, b) = (tensor(a)?, tensor(b)?);
-    let (m, n, k) = (m as usize, n as usize, k as usize);
-    let mut output = new_tensor(product(&[left.len(), m, n])?, dtype_of(storage)?, Kind::Tensor)?;
+    storage: Number,
+) -> Result<Handle> {
+    let (a, b) = (tensor("a", a)?, tensor("b", b)?);
+    let [m, n, k] = counts([("m", m), ("n", n), ("k", k)])?;
+    let mut output = new_tensor(product(&[left.len(), m, n])?, dtype_of("storage", storage)?, Kind::Tensor)?;
     let matrix = |view, columns: usize, rows: usize, transposed| {
         if transposed { Matrix::row_major(view, rows).transposed() } else { Matrix::row_major(view, columns) }
     };

@@ -1,5 +1,6 @@
 //! Layer normalization.
 
+use crate::numbers::{Handle, Number};
 use crate::tensors::{dtype_of, hand_out, js_error, new_tensor, tensor, with_device};
 use napi::Result;
 use napi_derive::napi;
@@ -9,10 +10,10 @@ use tensorloom_engine::ops::{AddTo, LayerNormGradients, RowMoments};
 
 /// `x [rows, width]` normalized: the output (stored as `storage`), each row's mean and inverse deviation.
 #[napi(catch_unwind)]
-pub fn layer_norm(x: u32, weight: u32, bias: u32, epsilon: f64, storage: u8) -> Result<Vec<u32>> {
-    let (x, weight, bias) = (tensor(x)?, tensor(weight)?, tensor(bias)?);
+pub fn layer_norm(x: Handle, weight: Handle, bias: Handle, epsilon: f64, storage: Number) -> Result<Vec<Handle>> {
+    let (x, weight, bias) = (tensor("x", x)?, tensor("weight", weight)?, tensor("bias", bias)?);
     let rows = x.len / weight.len.max(1);
-    let mut output = new_tensor(x.len, dtype_of(storage)?, Kind::Tensor)?;
+    let mut output = new_tensor(x.len, dtype_of("storage", storage)?, Kind::Tensor)?;
     let mut mean = new_tensor(rows, DType::F32, Kind::Tensor)?;
     let mut inverse_deviation = new_tensor(rows, DType::F32, Kind::Tensor)?;
     with_device(|device| {
@@ -33,14 +34,15 @@ pub fn layer_norm(x: u32, weight: u32, bias: u32, epsilon: f64, storage: u8) -> 
 /// The gradients of `x`, `weight` and `bias`.
 #[napi(catch_unwind)]
 pub fn layer_norm_grad(
-    output_gradient: u32,
-    x: u32,
-    weight: u32,
-    mean: u32,
-    inverse_deviation: u32,
-) -> Result<Vec<u32>> {
-    let (output_gradient, x, weight) = (tensor(output_gradient)?, tensor(x)?, tensor(weight)?);
-    let (mean, inverse_deviation) = (tensor(mean)?, tensor(inverse_deviation)?);
+    output_gradient: Handle,
+    x: Handle,
+    weight: Handle,
+    mean: Handle,
+    inverse_deviation: Handle,
+) -> Result<Vec<Handle>> {
+    let (output_gradient, x, weight) =
+        (tensor("outputGradient", output_gradient)?, tensor("x", x)?, tensor("weight", weight)?);
+    let (mean, inverse_deviation) = (tensor("mean", mean)?, tensor("inverseDeviation", inverse_deviation)?);
     let mut d_x = new_tensor(x.len, DType::F32, Kind::Tensor)?;
     let mut d_weight = new_tensor(weight.len, DType::F32, Kind::Tensor)?;
     let mut d_bias = new_tensor(weight.len, DType::F32, Kind::Tensor)?;

@@ -14,6 +14,7 @@ mod gradients;
 mod layer_norm;
 mod memory;
 mod movement;
+mod numbers;
 mod optimizers;
 mod program;
 mod reduce;

@@ -1,6 +1,6 @@
 //! Making, reading and freeing tensors, and what memory they take.
 
-use crate::sizes;
+use crate::numbers::{Handle, Number};
 use crate::tensors::{dtype_of, hand_out, js_error, kind_of, new_tensor, new_zeroed, release, tensor, with_device};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -9,9 +9,9 @@ use tensorloom_engine::{DType, Float, bf16, f16, simd, threads};
 
 /// Starts the engine on this JavaScript thread with so many threads, this one included.
 #[napi(catch_unwind)]
-pub fn start(thread_count: u32) -> Result<()> {
+pub fn start(thread_count: Number) -> Result<()> {
     simd::chosen().map_err(Error::from_reason)?;
-    threads::set_threads(thread_count as usize).map_err(Error::from_reason)
+    threads::set_threads(thread_count.count("threads")?).map_err(Error::from_reason)
 }
 
 /// Instructions and threads, for people.
@@ -22,14 +22,14 @@ pub fn describe() -> String {
 
 /// A tensor of zeros.
 #[napi(catch_unwind)]
-pub fn zeros(length: f64, dtype: u8, kind: u8) -> Result<u32> {
-    Ok(hand_out(new_zeroed(sizes::length(length)?, dtype_of(dtype)?, kind_of(kind)?)?))
+pub fn zeros(length: Number, dtype: Number, kind: Number) -> Result<Handle> {
+    Ok(hand_out(new_zeroed(length.length("length")?, dtype_of("dtype", dtype)?, kind_of("kind", kind)?)?))
 }
 
 /// A tensor with these float32 values, stored as `dtype` (a float).
 #[napi(catch_unwind)]
-pub fn upload_floats(values: &[f32], dtype: u8) -> Result<u32> {
-    let mut made = new_tensor(values.len(), dtype_of(dtype)?, Kind::Tensor)?;
+pub fn upload_floats(values: &[f32], dtype: Number) -> Result<Handle> {
+    let mut made = new_tensor(values.len(), dtype_of("dtype", dtype)?, Kind::Tensor)?;
     let dtype = made.dtype;
     let mut to = made.view_mut();
     match dtype {
@@ -43,7 +43,7 @@ pub fn upload_floats(values: &[f32], dtype: u8) -> Result<u32> {
 
 /// A tensor with these integers.
 #[napi(catch_unwind)]
-pub fn upload_integers(values: &[i32]) -> Result<u32> {
+pub fn upload_integers(values: &[i32]) -> Result<Handle> {
     let mut made = new_tensor(values.len(), DType::I32, Kind::Tensor)?;
     made.view_mut().slice::<i32>().map_err(js_error)?.copy_from_slice(values);
     Ok(hand_out(made))
@@ -51,7 +51,7 @@ pub fn upload_integers(values: &[i32]) -> Result<u32> {
 
 /// A tensor with these booleans, 0 or 1.
 #[napi(catch_unwind)]
-pub fn upload_booleans(values: &[u8]) -> Result<u32> {
+pub fn upload_booleans(values: &[u8]) -> Result<Handle> {
     let mut made = new_tensor(values.len(), DType::Bool, Kind::Tensor)?;
     made.view_mut().slice::<u8>().map_err(js_error)?.copy_from_slice(values);
     Ok(hand_out(made))
@@ -59,20 +59,20 @@ pub fn upload_booleans(values: &[u8]) -> Result<u32> {
 
 /// How a tensor is stored.
 #[napi(catch_unwind)]
-pub fn storage_of(handle: u32) -> Result<u8> {
-    Ok(tensor(handle)?.dtype as u8)
+pub fn storage_of(handle: Handle) -> Result<u8> {
+    Ok(tensor("handle", handle)?.dtype as u8)
 }
 
 /// Takes a handle back.
 #[napi(catch_unwind)]
-pub fn free(handle: u32) -> Result<()> {
-    release(handle)
+pub fn free(handle: Handle) -> Result<()> {
+    release("handle", handle)
 }
 
 /// Counts a tensor as another kind of memory.
 #[napi(catch_unwind)]
-pub fn set_kind(handle: u32, kind: u8) -> Result<()> {
-    tensor(handle)?.buffer.set_kind(kind_of(kind)?);
+pub fn set_kind(handle: Handle, kind: Number) -> Result<()> {
+    tensor("handle", handle)?.buffer.set_kind(kind_of("kind", kind)?);
     Ok(())
 }
 

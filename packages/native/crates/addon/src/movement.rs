@@ -1,6 +1,7 @@
 //! Moving elements: the result is stored as the operand is.
 
-use crate::sizes::{expect_len, length, product, sizes};
+use crate::numbers::{Handle, Number, counts};
+use crate::sizes::{expect_len, product, sizes};
 use crate::tensors::{Tensor, hand_out, js_error, new_tensor, tensor, with_device};
 use napi::Result;
 use napi_derive::napi;
@@ -10,11 +11,11 @@ use tensorloom_engine::ops::{GatherShape, Region, Strided};
 
 /// A tensor of `shape` from elements of `x` that lie `strides` apart along each axis, from `offset` on.
 #[napi(catch_unwind)]
-pub fn rearrange(x: u32, offset: f64, shape: &[i32], strides: &[i32]) -> Result<u32> {
-    let (x, shape) = (tensor(x)?, sizes(shape)?);
+pub fn rearrange(x: Handle, offset: Number, shape: &[i32], strides: &[i32]) -> Result<Handle> {
+    let (x, shape) = (tensor("x", x)?, sizes(shape)?);
     let strides: Vec<isize> = strides.iter().map(|&stride| stride as isize).collect();
     let mut output = new_tensor(product(&shape)?, x.dtype, Kind::Tensor)?;
-    let from = Strided { shape: &shape, offset: length(offset)?, strides: &strides };
+    let from = Strided { shape: &shape, offset: offset.length("offset")?, strides: &strides };
     let to = Region { shape: &shape, begin: &vec![0; shape.len()] };
     with_device(|device| device.copy(x.view(), from, output.view_mut(), to)).map_err(js_error)?;
     Ok(hand_out(output))
@@ -22,8 +23,8 @@ pub fn rearrange(x: u32, offset: f64, shape: &[i32], strides: &[i32]) -> Result<
 
 /// A tensor of `value` with `x` at `begin`.
 #[napi(catch_unwind)]
-pub fn pad(x: u32, x_shape: &[i32], begin: &[i32], shape: &[i32], value: f64) -> Result<u32> {
-    let (x, x_shape, begin, shape) = (tensor(x)?, sizes(x_shape)?, sizes(begin)?, sizes(shape)?);
+pub fn pad(x: Handle, x_shape: &[i32], begin: &[i32], shape: &[i32], value: f64) -> Result<Handle> {
+    let (x, x_shape, begin, shape) = (tensor("x", x)?, sizes(x_shape)?, sizes(begin)?, sizes(shape)?);
     expect_len("pad: x", &x, product(&x_shape)?)?;
     let mut strides = vec![1isize; x_shape.len()];
     for i in (1..x_shape.len()).rev() {
@@ -42,8 +43,9 @@ pub fn pad(x: u32, x_shape: &[i32], begin: &[i32], shape: &[i32], value: f64) ->
 
 /// Tensors joined along an axis before which there are `rows` places. Where floats are stored in several ways the result is of float32.
 #[napi(catch_unwind)]
-pub fn join(rows: u32, parts: &[u32]) -> Result<u32> {
-    let mut parts = parts.iter().map(|&part| tensor(part)).collect::<Result<Vec<_>>>()?;
+pub fn join(rows: Number, parts: &[u32]) -> Result<Handle> {
+    let rows = rows.count("rows")?;
+    let mut parts = parts.iter().map(|&part| tensor("parts", part)).collect::<Result<Vec<_>>>()?;
     let first = parts.first().map_or(DType::F32, |part| part.dtype);
     let dtype = if parts.iter().all(|part| part.dtype == first) { first } else { DType::F32 };
     for part in &mut parts {
@@ -53,7 +55,7 @@ pub fn join(rows: u32, parts: &[u32]) -> Result<u32> {
     }
     let mut output = new_tensor(parts.iter().map(|part| part.len).sum(), dtype, Kind::Tensor)?;
     let views: Vec<_> = parts.iter().map(Tensor::view).collect();
-    with_device(|device| device.join(rows as usize, &views, output.view_mut())).map_err(js_error)?;
+    with_device(|device| device.join(rows, &views, output.view_mut())).map_err(js_error)?;
     Ok(hand_out(output))
 }
 
@@ -65,9 +67,18 @@ fn stored_as(x: &Tensor, dtype: DType) -> Result<Tensor> {
 
 /// Slices of `x [batches, outer, axis, inner]` by indices `[batches, count]`: `[batches, outer, count, inner]`.
 #[napi(catch_unwind)]
-pub fn gather(x: u32, indices: u32, batches: u32, outer: u32, axis: u32, inner: u32, count: u32) -> Result<u32> {
-    let (x, indices) = (tensor(x)?, tensor(indices)?);
-    let [batches, outer, axis, inner, count] = [batches, outer, axis, inner, count].map(|size| size as usize);
+pub fn gather(
+    x: Handle,
+    indices: Handle,
+    batches: Number,
+    outer: Number,
+    axis: Number,
+    inner: Number,
+    count: Number,
+) -> Result<Handle> {
+    let (x, indices) = (tensor("x", x)?, tensor("indices", indices)?);
+    let sizes = [("batches", batches), ("outer", outer), ("axis", axis), ("inner", inner), ("count", count)];
+    let [batches, outer, axis, inner, count] = counts(sizes)?;
     expect_len("gather: x", &x, product(&[batches, outer, axis, inner])?)?;
     expect_len("gather: indices", &indices, product(&[batches, count])?)?;
     let mut output = new_tensor(product(&[batches, outer, count, inner])?, x.dtype, Kind::Tensor)?;

@@ -1,5 +1,6 @@
 //! Steps of optimizers in place: on tensors, or on tables in JavaScript's memory.
 
+use crate::numbers::{Handle, Number};
 use crate::tensors::{Tensor, js_error, tensor, tensor_to_write, with_device};
 use napi::bindgen_prelude::Float32ArraySlice;
 use napi::{Error, Result, Status};
@@ -43,11 +44,11 @@ fn sgd_factors(numbers: &[f64]) -> Result<SgdFactors> {
 
 /// One step of Adam: changes all but the gradient.
 #[napi(catch_unwind)]
-pub fn adam_step(value: u32, gradient: u32, exp_avg: u32, exp_avg_sq: u32, factors: &[f64]) -> Result<()> {
-    let gradient = tensor(gradient)?;
-    let mut value = tensor_to_write(value, &[&gradient])?;
-    let mut exp_avg = tensor_to_write(exp_avg, &[&gradient, &value])?;
-    let mut exp_avg_sq = tensor_to_write(exp_avg_sq, &[&gradient, &value, &exp_avg])?;
+pub fn adam_step(value: Handle, gradient: Handle, exp_avg: Handle, exp_avg_sq: Handle, factors: &[f64]) -> Result<()> {
+    let gradient = tensor("gradient", gradient)?;
+    let mut value = tensor_to_write("value", value, &[&gradient])?;
+    let mut exp_avg = tensor_to_write("expAvg", exp_avg, &[&gradient, &value])?;
+    let mut exp_avg_sq = tensor_to_write("expAvgSq", exp_avg_sq, &[&gradient, &value, &exp_avg])?;
     let factors = adam_factors(factors)?;
     with_device(|device| {
         device.adam_step(value.view_mut(), gradient.view(), exp_avg.view_mut(), exp_avg_sq.view_mut(), factors)
@@ -57,10 +58,10 @@ pub fn adam_step(value: u32, gradient: u32, exp_avg: u32, exp_avg_sq: u32, facto
 
 /// One step of gradient descent: changes the value and, if there is one, the momentum's buffer.
 #[napi(catch_unwind)]
-pub fn sgd_step(value: u32, gradient: u32, momentum: Option<u32>, factors: &[f64]) -> Result<()> {
-    let gradient = tensor(gradient)?;
-    let mut value = tensor_to_write(value, &[&gradient])?;
-    let mut momentum = momentum.map(|handle| tensor_to_write(handle, &[&gradient, &value])).transpose()?;
+pub fn sgd_step(value: Handle, gradient: Handle, momentum: Option<Handle>, factors: &[f64]) -> Result<()> {
+    let gradient = tensor("gradient", gradient)?;
+    let mut value = tensor_to_write("value", value, &[&gradient])?;
+    let mut momentum = momentum.map(|handle| tensor_to_write("handle", handle, &[&gradient, &value])).transpose()?;
     let factors = sgd_factors(factors)?;
     with_device(|device| {
         device.sgd_step(value.view_mut(), gradient.view(), momentum.as_mut().map(Tensor::view_mut), factors)
@@ -72,18 +73,18 @@ pub fn sgd_step(value: u32, gradient: u32, momentum: Option<u32>, factors: &[f64
 #[napi(catch_unwind)]
 pub fn adam_rows(
     mut table: Float32ArraySlice<'_>,
-    gradients: u32,
+    gradients: Handle,
     mut exp_avg: Float32ArraySlice<'_>,
     mut exp_avg_sq: Float32ArraySlice<'_>,
     rows: &[i32],
     offsets: &[i32],
-    width: u32,
+    width: Number,
     factors: &[f64],
 ) -> Result<()> {
-    let gradients = tensor(gradients)?;
+    let gradients = tensor("gradients", gradients)?;
     refuse_overlaps(&[&table, &exp_avg, &exp_avg_sq], &[rows, offsets], &gradients)?;
     let factors = adam_factors(factors)?;
-    let visited = VisitedRows { rows, offsets, width: width as usize };
+    let visited = VisitedRows { rows, offsets, width: width.count("width")? };
     // SAFETY: none of them overlaps another operand, and JavaScript, which owns them, waits for this call.
     let (table, exp_avg, exp_avg_sq) = unsafe { (table.as_mut(), exp_avg.as_mut(), exp_avg_sq.as_mut()) };
     with_device(|device| {
@@ -97,17 +98,17 @@ pub fn adam_rows(
 #[napi(catch_unwind)]
 pub fn sgd_rows(
     mut table: Float32ArraySlice<'_>,
-    gradients: u32,
+    gradients: Handle,
     mut momentum: Option<Float32ArraySlice<'_>>,
     rows: &[i32],
     offsets: &[i32],
-    width: u32,
+    width: Number,
     factors: &[f64],
 ) -> Result<()> {
-    let gradients = tensor(gradients)?;
+    let gradients = tensor("gradients", gradients)?;
     refuse_overlaps(&[&table, momentum.as_deref().unwrap_or(&[])], &[rows, offsets], &gradients)?;
     let factors = sgd_factors(factors)?;
-    let visited = VisitedRows { rows, offsets, width: width as usize };
+    let visited = VisitedRows { rows, offsets, width: width.count("width")? };
     // SAFETY: as in `adam_rows`.
     let (table, momentum) = unsafe { (table.as_mut(), momentum.as_mut().map(|momentum| momentum.as_mut())) };
     with_device(|device| {

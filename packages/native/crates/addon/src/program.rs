@@ -1,6 +1,7 @@
 //! Transformer blocks that run as one program each.
 
-use crate::sizes::{expect_len, length, product};
+use crate::numbers::{Handle, Number, counts};
+use crate::sizes::expect_len;
 use crate::tensors::{Tensor, dtype_of, hand_out, js_error, new_tensor, tensor, tensor_to_write, with_device};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -24,39 +25,49 @@ struct Operands {
     hidden: Tensor,
     mask: Tensor,
     weights: Vec<Tensor>,
-    numbers: Vec<f64>,
+    batch: usize,
+    seq: usize,
+    epsilon: f32,
+    residual_after_norm: bool,
+    attention_dropping: Dropping,
+    hidden_droppings: [Dropping; 2],
     storage: DType,
 }
 
 impl Operands {
     /// `numbers` are: batch, seq, epsilon, 1 for residuals behind the norms, rate and seed of attention's dropout, rate of the hidden
     /// ones, their two seeds.
-    fn of(hidden: u32, mask: u32, weights: &[u32], numbers: &[f64], storage: u8) -> Result<Self> {
-        if weights.len() != 12 || numbers.len() != 9 {
+    fn of(hidden: Handle, mask: Handle, weights: &[u32], numbers: &[f64], storage: Number) -> Result<Self> {
+        let (12, &[batch, seq, epsilon, after_norm, attention_rate, attention_seed, hidden_rate, seed1, seed2]) =
+            (weights.len(), numbers)
+        else {
             return Err(Error::new(Status::InvalidArg, "A block has 12 parameters and 9 numbers."));
-        }
-        product(&[length(numbers[0])?, length(numbers[1])?])?;
+        };
+        let dropping = |rate, name, seed| Ok::<_, Error>(Dropping { rate, seed: Number::from(seed).whole(name)? });
         Ok(Self {
-            hidden: tensor(hidden)?,
-            mask: tensor(mask)?,
-            weights: weights.iter().map(|&handle| tensor(handle)).collect::<Result<_>>()?,
-            numbers: numbers.to_vec(),
-            storage: dtype_of(storage)?,
+            hidden: tensor("hidden", hidden)?,
+            mask: tensor("mask", mask)?,
+            weights: weights.iter().map(|&handle| tensor("weights", handle)).collect::<Result<_>>()?,
+            batch: Number::from(batch).count("batch")?,
+            seq: Number::from(seq).count("seq")?,
+            epsilon: epsilon as f32,
+            residual_after_norm: after_norm != 0.0,
+            attention_dropping: dropping(attention_rate, "attention's seed", attention_seed)?,
+            hidden_droppings: [
+                dropping(hidden_rate, "the first seed", seed1)?,
+                dropping(hidden_rate, "the second seed", seed2)?,
+            ],
+            storage: dtype_of("storage", storage)?,
         })
     }
 
     fn spec<'a>(&self, slopes: &'a [f32]) -> BlockSpec<'a> {
-        let &[_, _, epsilon, after_norm, attention_rate, attention_seed, hidden_rate, seed1, seed2] = &self.numbers[..]
-        else {
-            unreachable!("their number was checked")
-        };
-        let dropping = |rate, seed: f64| Dropping { rate, seed: seed as u32 };
         BlockSpec {
-            epsilon: epsilon as f32,
-            residual_after_norm: after_norm != 0.0,
+            epsilon: self.epsilon,
+            residual_after_norm: self.residual_after_norm,
             slopes,
-            attention_dropping: dropping(attention_rate, attention_seed),
-            hidden_droppings: [dropping(hidden_rate, seed1), dropping(hidden_rate, seed2)],
+            attention_dropping: self.attention_dropping,
+            hidden_droppings: self.hidden_droppings,
             storage: self.storage,
         }
     }
@@ -66,29 +77,29 @@ impl Operands {
     }
 
     fn input(&self) -> BlockInput<'_> {
-        let (batch, seq) = (self.numbers[0] as usize, self.numbers[1] as usize);
-        BlockInput { hidden: self.hidden.view(), mask: self.mask.view(), batch, seq }
+        BlockInput { hidden: self.hidden.view(), mask: self.mask.view(), batch: self.batch, seq: self.seq }
     }
 }
 
 /// Bytes that a block keeps for its gradient, for so many tokens.
 #[napi(catch_unwind)]
-pub fn block_kept_bytes(tokens: u32, width: u32, inner: u32, heads: u32, storage: u8) -> Result<f64> {
-    let [tokens, width, inner, heads] = [tokens, width, inner, heads].map(|n| n as usize);
-    Ok(kept_bytes(tokens, width, inner, heads, dtype_of(storage)?) as f64)
+pub fn block_kept_bytes(tokens: Number, width: Number, inner: Number, heads: Number, storage: Number) -> Result<f64> {
+    let sizes = [("tokens", tokens), ("width", width), ("inner", inner), ("heads", heads)];
+    let [tokens, width, inner, heads] = counts(sizes)?;
+    Ok(kept_bytes(tokens, width, inner, heads, dtype_of("storage", storage)?) as f64)
 }
 
 /// A block's result and, if it `keeps`, bytes that its gradient needs. `weights` are the 12 parameters in the order of the steps.
 #[napi(catch_unwind)]
 pub fn block_forward(
-    hidden: u32,
-    mask: u32,
+    hidden: Handle,
+    mask: Handle,
     weights: &[u32],
     slopes: &[f32],
     numbers: &[f64],
-    storage: u8,
+    storage: Number,
     keeps: bool,
-) -> Result<Vec<u32>> {
+) -> Result<Vec<Handle>> {
     let operands = Operands::of(hidden, mask, weights, numbers, storage)?;
     let (spec, block, input) = (operands.spec(slopes), operands.block(), operands.input());
     let mut output = new_tensor(input.hidden.len(), operands.storage, Kind::Tensor)?;
@@ -110,20 +121,20 @@ pub fn block_forward(
 /// [`UNWANTED`], or less for a new one. Without `kept` forward runs again.
 #[napi(catch_unwind)]
 pub fn block_backward(
-    output_gradient: u32,
-    hidden: u32,
-    mask: u32,
+    output_gradient: Handle,
+    hidden: Handle,
+    mask: Handle,
     weights: &[u32],
-    kept: Option<u32>,
+    kept: Option<Handle>,
     gradients: &[i32],
     slopes: &[f32],
     numbers: &[f64],
-    storage: u8,
-) -> Result<Vec<u32>> {
+    storage: Number,
+) -> Result<Vec<Handle>> {
     let operands = Operands::of(hidden, mask, weights, numbers, storage)?;
     let (spec, block, input) = (operands.spec(slopes), operands.block(), operands.input());
-    let output_gradient = tensor(output_gradient)?;
-    let kept = kept.map(tensor).transpose()?;
+    let output_gradient = tensor("outputGradient", output_gradient)?;
+    let kept = kept.map(|kept| tensor("kept", kept)).transpose()?;
     if let Some(kept) = &kept {
         let bytes = kept_bytes(input.tokens(), block.width(), block.inner(), slopes.len(), operands.storage);
         expect_len("block: what was kept", kept, bytes)?;
@@ -144,7 +155,7 @@ pub fn block_backward(
             0.. => {
                 let written = to.iter().flatten().map(|(tensor, _)| tensor);
                 let others: Vec<&Tensor> = read.iter().copied().chain(written).collect();
-                let written = tensor_to_write(handle as u32, &others)?;
+                let written = tensor_to_write("gradients", handle as u32, &others)?;
                 expect_len("block: a gradient", &written, parameter.len)?;
                 Some((written, true))
             }

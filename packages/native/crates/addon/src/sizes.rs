@@ -1,21 +1,10 @@
-//! Sizes that JavaScript gives, checked: what does not fit would wrap around, and kernels would leave their memory.
+//! Shapes that JavaScript gives, checked: what does not fit would wrap around, and kernels would leave their memory.
 
 use crate::tensors::Tensor;
 use napi::{Error, Result, Status};
 
-/// JavaScript's largest safe integer.
-const MOST: f64 = 9_007_199_254_740_991.0;
-
 fn refused(reason: String) -> Error {
     Error::new(Status::InvalidArg, reason)
-}
-
-/// A number of elements.
-pub fn length(value: f64) -> Result<usize> {
-    if (0.0..=MOST).contains(&value) && value.fract() == 0.0 {
-        return Ok(value as usize);
-    }
-    Err(refused(format!("{value} is no number of elements.")))
 }
 
 /// A shape as the engine takes it.

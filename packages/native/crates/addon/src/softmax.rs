@@ -1,5 +1,6 @@
 //! Softmax and cross-entropy.
 
+use crate::numbers::{Handle, Number};
 use crate::tensors::{Tensor, dtype_of, hand_out, js_error, new_tensor, tensor, with_device};
 use napi::Result;
 use napi_derive::napi;
@@ -10,20 +11,22 @@ use tensorloom_engine::ops::{Logits, Targets};
 
 /// Softmax of rows of `width` elements, stored as `storage`.
 #[napi(catch_unwind)]
-pub fn softmax(x: u32, width: u32, storage: u8) -> Result<u32> {
-    let x = tensor(x)?;
-    let mut output = new_tensor(x.len, dtype_of(storage)?, Kind::Tensor)?;
-    with_device(|device| device.softmax(width as usize, x.view(), output.view_mut())).map_err(js_error)?;
+pub fn softmax(x: Handle, width: Number, storage: Number) -> Result<Handle> {
+    let x = tensor("x", x)?;
+    let width = width.count("width")?;
+    let mut output = new_tensor(x.len, dtype_of("storage", storage)?, Kind::Tensor)?;
+    with_device(|device| device.softmax(width, x.view(), output.view_mut())).map_err(js_error)?;
     Ok(hand_out(output))
 }
 
 /// The loss, a float32 scalar, and each row's log-sum-exp.
 #[napi(catch_unwind)]
-pub fn cross_entropy(logits: u32, labels: u32, ignore_index: i32, items: f64) -> Result<Vec<u32>> {
-    let (logits, labels) = (tensor(logits)?, tensor(labels)?);
+pub fn cross_entropy(logits: Handle, labels: Handle, ignore_index: Number, items: f64) -> Result<Vec<Handle>> {
+    let (logits, labels) = (tensor("logits", logits)?, tensor("labels", labels)?);
     let mut loss = new_tensor(1, DType::F32, Kind::Tensor)?;
     let mut log_sum_exp = new_tensor(labels.len, DType::F32, Kind::Tensor)?;
-    let targets = Targets { labels: labels.view(), ignore_index, items: items as f32 };
+    let targets =
+        Targets { labels: labels.view(), ignore_index: ignore_index.integer("ignoreIndex")?, items: items as f32 };
     with_device(|device| device.cross_entropy(logits.view(), targets, loss.view_mut(), log_sum_exp.view_mut()))
         .map_err(js_error)?;
     Ok(vec![hand_out(loss), hand_out(log_sum_exp)])
@@ -33,18 +36,20 @@ pub fn cross_entropy(logits: u32, labels: u32, ignore_index: i32, items: f64) ->
 /// takes their place, and their own handle is returned.
 #[napi(catch_unwind)]
 pub fn cross_entropy_grad(
-    output_gradient: u32,
-    logits: u32,
-    labels: u32,
-    log_sum_exp: u32,
-    ignore_index: i32,
+    output_gradient: Handle,
+    logits: Handle,
+    labels: Handle,
+    log_sum_exp: Handle,
+    ignore_index: Number,
     items: f64,
     may_overwrite: bool,
-) -> Result<u32> {
+) -> Result<Handle> {
     let handle = logits;
-    let (output_gradient, labels, log_sum_exp) = (tensor(output_gradient)?, tensor(labels)?, tensor(log_sum_exp)?);
-    let mut logits = tensor(handle)?;
-    let targets = Targets { labels: labels.view(), ignore_index, items: items as f32 };
+    let (output_gradient, labels, log_sum_exp) =
+        (tensor("outputGradient", output_gradient)?, tensor("labels", labels)?, tensor("logSumExp", log_sum_exp)?);
+    let mut logits = tensor("logits", handle)?;
+    let targets =
+        Targets { labels: labels.view(), ignore_index: ignore_index.integer("ignoreIndex")?, items: items as f32 };
     if may_overwrite && is_only_use(&logits) {
         with_device(|device| {
             let gradient = logits.view_mut();

@@ -1,5 +1,6 @@
 //! The tensors that JavaScript has handles of, for each JavaScript thread its own.
 
+use crate::numbers::{Handle, Number};
 use napi::{Error, Result, Status};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -45,15 +46,22 @@ struct Slot {
     uses: u32,
 }
 
-#[derive(Default)]
 struct Tensors {
     slots: Vec<Slot>,
     free: Vec<usize>,
 }
 
+impl Default for Tensors {
+    /// The first slot stays empty, so that 0, which is what typed arrays make of NaN and `undefined`, is nobody's handle.
+    fn default() -> Self {
+        Self { slots: vec![Slot::default()], free: Vec::new() }
+    }
+}
+
 impl Tensors {
     /// The slot of a handle that is in use.
-    fn slot(&mut self, handle: u32) -> Option<(usize, &mut Slot)> {
+    fn slot(&mut self, handle: Handle) -> Option<(usize, &mut Slot)> {
+        let handle = handle.number();
         let index = handle as usize % SLOTS;
         let slot = self.slots.get_mut(index)?;
         (slot.uses == handle >> SLOT_BITS && slot.tensor.is_some()).then_some((index, slot))
@@ -90,7 +98,7 @@ pub fn new_zeroed(len: usize, dtype: DType, kind: Kind) -> Result<Tensor> {
 ///
 /// # Panics
 /// If JavaScript holds more tensors than handles can name.
-pub fn hand_out(tensor: Tensor) -> u32 {
+pub fn hand_out(tensor: Tensor) -> Handle {
     TENSORS.with_borrow_mut(|tensors| {
         let index = tensors.free.pop().unwrap_or_else(|| {
             assert!(tensors.slots.len() < SLOTS, "There are too many tensors.");
@@ -99,23 +107,32 @@ pub fn hand_out(tensor: Tensor) -> u32 {
         });
         let slot = &mut tensors.slots[index];
         slot.tensor = Some(tensor);
-        slot.uses << SLOT_BITS | index as u32
+        (slot.uses << SLOT_BITS | index as u32).into()
     })
 }
 
 /// The tensor of a handle.
-pub fn tensor(handle: u32) -> Result<Tensor> {
-    TENSORS.with_borrow_mut(|tensors| tensors.slot(handle).and_then(|(_, slot)| slot.tensor.clone())).ok_or_else(|| {
-        Error::new(Status::InvalidArg, format!("There is no tensor of handle {handle}; it was freed, or never was."))
-    })
+///
+/// # Errors
+/// If there is none; `name` is the argument's.
+pub fn tensor(name: &str, handle: impl Into<Handle>) -> Result<Tensor> {
+    let handle = handle.into();
+    TENSORS
+        .with_borrow_mut(|tensors| tensors.slot(handle).and_then(|(_, slot)| slot.tensor.clone()))
+        .ok_or_else(|| no_tensor(name, handle))
+}
+
+fn no_tensor(name: &str, handle: Handle) -> Error {
+    let given = handle.given();
+    let reason = format!("{name} is {given}; there is no tensor of this handle: it was freed, or never was.");
+    Error::new(Status::InvalidArg, reason)
 }
 
 /// Takes a handle back.
-pub fn release(handle: u32) -> Result<()> {
+pub fn release(name: &str, handle: Handle) -> Result<()> {
     TENSORS.with_borrow_mut(|tensors| {
         let Some((index, slot)) = tensors.slot(handle) else {
-            let reason = format!("There is no tensor of handle {handle}; it was freed before.");
-            return Err(Error::new(Status::InvalidArg, reason));
+            return Err(no_tensor(name, handle));
         };
         slot.tensor = None;
         slot.uses = (slot.uses + 1) % USES;
@@ -125,8 +142,8 @@ pub fn release(handle: u32) -> Result<()> {
 }
 
 /// The tensor of a handle that will be written: none of `others` may be the same memory.
-pub fn tensor_to_write(handle: u32, others: &[&Tensor]) -> Result<Tensor> {
-    let written = tensor(handle)?;
+pub fn tensor_to_write(name: &str, handle: impl Into<Handle>, others: &[&Tensor]) -> Result<Tensor> {
+    let written = tensor(name, handle)?;
     if others.iter().any(|other| Arc::ptr_eq(&other.buffer, &written.buffer)) {
         return Err(Error::new(Status::InvalidArg, "A tensor cannot be changed in place and read by one kernel."));
     }
@@ -139,14 +156,18 @@ pub fn js_error(error: EngineError) -> Error {
 }
 
 /// The storage type of a code.
-pub fn dtype_of(code: u8) -> Result<DType> {
-    DType::from_code(code).ok_or_else(|| Error::new(Status::InvalidArg, format!("There is no storage type {code}.")))
+pub fn dtype_of(name: &str, code: Number) -> Result<DType> {
+    let code = code.whole(name)?;
+    u8::try_from(code).ok().and_then(DType::from_code).ok_or_else(|| {
+        Error::new(Status::InvalidArg, format!("{name} is {code}; there is no such way to store elements."))
+    })
 }
 
 /// The kind of a code.
-pub fn kind_of(code: u8) -> Result<Kind> {
+pub fn kind_of(name: &str, code: Number) -> Result<Kind> {
+    let code = code.count(name)?;
     Kind::ALL
-        .get(usize::from(code))
+        .get(code)
         .copied()
-        .ok_or_else(|| Error::new(Status::InvalidArg, format!("There is no kind of memory {code}.")))
+        .ok_or_else(|| Error::new(Status::InvalidArg, format!("{name} is {code}; there is no such kind of memory.")))
 }
