@@ -1,4 +1,5 @@
 export { tf, type Tensor, type Scalar } from './tensors.ts';
+export { zeros } from './zeros.ts';
 export { TensorloomError, UnknownNameError, suggestion, nearestName, type ErrorCode } from './errors.ts';
 export { Registry } from './registry.ts';
 export { hostValues } from './host-values.ts';

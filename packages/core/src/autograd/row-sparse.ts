@@ -1,6 +1,7 @@
 /** The gradient of an embedding table: only the rows that occurred. */
 import { runKernel } from '../ops/fused-op.ts';
 import { tf, type Tensor } from '../tensors.ts';
+import { zeros } from '../zeros.ts';
 import { isKernel } from './tape.ts';
 
 /**
@@ -49,7 +50,7 @@ export class RowSparse {
 
   /** The dense tensor `[numRows, width]` (new). */
   toDense(): Tensor {
-    if (this.indices.length === 0) return tf.zeros(this.shape);
+    if (this.indices.length === 0) return zeros(this.shape);
     return tf.tidy(() =>
       tf.scatterND(tf.tensor2d(this.indices, [this.indices.length, 1], 'int32'), this.rows, this.shape),
     );

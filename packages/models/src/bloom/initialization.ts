@@ -1,5 +1,5 @@
 /** First values of parameters, as published: weights normal(0, initializer_range), biases 0, LayerNorm 1 and 0. */
-import { globalRandom, Parameter, tf, type RandomGenerator } from '@tensorloom/core';
+import { globalRandom, Parameter, tf, zeros, type RandomGenerator } from '@tensorloom/core';
 
 /** How a model is built. */
 export interface BuildOptions {
@@ -21,14 +21,14 @@ export class Initializer {
 
   /** Weights of linear layers and embeddings. BLOOM's embedding has no padding row: all rows are random. */
   weight(shape: readonly number[]): Parameter {
+    if (this.#options.emptyInit === true) return new Parameter(zeros(shape));
     const values = new Float32Array(shape.reduce((product, n) => product * n, 1));
-    if (this.#options.emptyInit !== true)
-      (this.#options.random ?? globalRandom()).fillNormal(values, 0, this.#standardDeviation);
+    (this.#options.random ?? globalRandom()).fillNormal(values, 0, this.#standardDeviation);
     return new Parameter(tf.tensor(values, [...shape], 'float32'));
   }
 
   zeros(size: number): Parameter {
-    return new Parameter(tf.zeros([size]));
+    return new Parameter(zeros([size]));
   }
 
   ones(size: number): Parameter {

@@ -1,7 +1,7 @@
 /** Functions of one operand, element by element. */
 import { tf } from '@tensorloom/core';
 import { addon, storageCodes } from '../addon.ts';
-import { kernelWhere, sizeOf, type NativeKernel } from './kernel.ts';
+import { kernel, kernelWhere, sizeOf, type NativeKernel } from './kernel.ts';
 
 interface Inputs {
   readonly x: tf.TensorInfo;
@@ -107,6 +107,9 @@ export const unaryKernels: readonly NativeKernel[] = [
     (_, { value, dtype = tf.util.inferDtype(value) }) => isStored(dtype),
     (backend, _, { shape, value, dtype = tf.util.inferDtype(value) }) =>
       backend.fromHandle(addon().filled(sizeOf(shape), Number(value), exactly(dtype)), shape, dtype),
+  ),
+  kernel<object, { readonly shape: number[] }>('Zeros', (backend, _, { shape }) =>
+    backend.fromHandle(addon().filled(sizeOf(shape), 0, backend.storageFor(shape)), shape),
   ),
   constant('ZerosLike', 0),
   constant('OnesLike', 1),

@@ -1,5 +1,5 @@
 /** Rows of a parameter that every rank has as a whole: what this rank's optimizer updates. */
-import { hostValues, Parameter, tf, type Tensor } from '@tensorloom/core';
+import { hostValues, Parameter, tf, zeros, type Tensor } from '@tensorloom/core';
 import { rowSize, rowsOf, shardRows } from './shard-rows.ts';
 
 /**
@@ -13,7 +13,7 @@ export class ReplicaShard extends Parameter {
 
   constructor(whole: Parameter, firstRow: number, rows: number) {
     const shape = whole.shape.length === 0 ? [] : [rows, ...whole.shape.slice(1)];
-    super(tf.zeros(shape), { firstRow, wholeShape: whole.shape });
+    super(zeros(shape), { firstRow, wholeShape: whole.shape });
     // The base has noted the shape; its value is not needed.
     super.dispose();
     this.whole = whole;
