@@ -53,8 +53,8 @@ async function measure(folder, tokens) {
       const results = [];
       for (const side of sides) results.push(await side.train(indices));
       for (const { losses } of results) checkLosses(losses, results.at(-1).losses);
-      for (const [i, { microBatchSeconds, stepSeconds, peakBytes }] of results.entries()) {
-        best[i].peakBytes = peakBytes;
+      for (const [i, { microBatchSeconds, stepSeconds, peakBytes, activationBytes }] of results.entries()) {
+        Object.assign(best[i], { peakBytes, activationBytes });
         // The first round warms all up: memory, kernels, caches.
         if (round === 0) continue;
         best[i].microBatchSeconds = Math.min(best[i].microBatchSeconds, microBatchSeconds);
@@ -83,7 +83,7 @@ try {
   writeModel(folder, options);
   for (const tokens of options.tokens.split(',').map(Number)) {
     const measured = await measure(folder, tokens);
-    for (const { name, seconds, microBatchSeconds, stepSeconds, peakBytes } of measured)
+    for (const { name, seconds, microBatchSeconds, stepSeconds, peakBytes, activationBytes } of measured)
       rows.push({
         tokens,
         side: name,
@@ -91,6 +91,7 @@ try {
         'step s': stepSeconds.toFixed(3),
         seconds: seconds.toFixed(3),
         'peak GB': (peakBytes / 1e9).toFixed(2),
+        'activations GB': activationBytes === undefined ? '' : (activationBytes / 1e9).toFixed(3),
         [`speed against ${measured.at(-1).name}`]: (measured.at(-1).seconds / seconds).toFixed(2),
       });
   }

@@ -32,6 +32,8 @@ interface Window {
   readonly losses: number[];
   /** The most memory that the process ever had resident. */
   readonly peakBytes: number;
+  /** The most that tensors other than weights, gradients and moments ever took: activations, above all. Absent where the accelerator does not count. */
+  readonly activationBytes: number | undefined;
 }
 
 const [folder, batchesFile, sideJson] = process.argv.slice(2);
@@ -80,7 +82,13 @@ async function runWindow(indices: readonly number[]): Promise<Window> {
     if (last) await [...model.namedParameters()].at(-1)?.[1].value.data();
     stepSeconds += (performance.now() - stepStarted) / 1000;
   }
-  return { microBatchSeconds, stepSeconds, losses, peakBytes: process.resourceUsage().maxRSS * 1024 };
+  return {
+    microBatchSeconds,
+    stepSeconds,
+    losses,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+    activationBytes: fabric.accelerator.memory().byKind?.tensor.peakBytes,
+  };
 }
 
 /** Fused operations have two kernels each, NAME and NAMEGrad; without them core composes the operations. */

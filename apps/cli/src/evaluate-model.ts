@@ -30,7 +30,7 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   const { fabric, trained } = await openTrainedModel(request.model, request.flags, progress);
   const data = await tokenizeSource(source, trained.tokenizer, trained.maxLength, progress);
   requireSameLabels(trained.labelNames, data.labelNames, data.name);
-  const part = data[request.part];
+  const part = config.evalLimit === undefined ? data[request.part] : data[request.part].take(config.evalLimit);
   const loader = createEvaluationLoader(
     part,
     { evalBatchSize: config.evalBatchSize, maxLength: trained.maxLength },

@@ -125,7 +125,7 @@ describe('train', { timeout: timeoutMs }, () => {
   });
 
   test('that ends before the first log line has its loss and a row of metrics all the same', async () => {
-    const { code, stdout } = await runs.train('short', '--max-steps=1');
+    const { code, stdout } = await runs.train('short', '--max-steps=1', '--eval-limit=5');
     expect(code).toBe(0);
     expect(stdout).toMatch(/micro-batch 4\/4 \| step 1 \| loss \d/);
     const { first, last } = summaryOf('short').loss;
@@ -133,6 +133,9 @@ describe('train', { timeout: timeoutMs }, () => {
     expect(last).toBe(first);
     const rows = readFileSync(runs.path('short', 'metrics.csv'), 'utf8').trim().split('\n');
     expect(rows.slice(1)).toEqual([expect.stringMatching(/^4,1,0,/)]);
+    // Evaluated on as many texts as it was told to.
+    const { validation, test: testCounts } = summaryOf('short').counts;
+    expect([validation.total, testCounts.total]).toEqual([5, 5]);
   });
 
   test('evaluate gives the accuracy of the summary', async () => {

@@ -16,6 +16,7 @@ const keys = [
   'precision',
   'threads',
   'evalBatchSize',
+  'evalLimit',
   'seed',
   'quiet',
 ] as const satisfies OptionKey[];

@@ -60,7 +60,7 @@ export const runSchema = z.strictObject({
   processGroup: name().describe(
     'how ranks talk: auto, shm (one machine), ws, shm+ws (shm within machines, ws between), mpi (under mpirun)',
   ),
-  accelerator: name().describe('what computes: auto, tensorflow, wasm, cpu'),
+  accelerator: name().describe('what computes: auto, native, tensorflow, wasm, cpu'),
   precision: name().describe('how numbers are stored: 32-true, 16-mixed, bf16-mixed, …'),
   threads: count().optional().describe('compute threads; default: what the accelerator chooses'),
   compile: z
@@ -136,6 +136,9 @@ export const runSchema = z.strictObject({
 
   // What is reported and kept
   evalBatchSize: count().describe('texts per batch in evaluation'),
+  evalLimit: count()
+    .optional()
+    .describe('evaluate on the first so many texts of the validation and of the test part only'),
   evalEvery: count().optional().describe('evaluate the validation part also each so many optimizer steps'),
   logEvery: count().describe('micro-batches between log lines and rows of metrics.csv'),
   checkpointEvery: count().describe('optimizer steps between checkpoints; one more is written at the end'),

@@ -22,6 +22,7 @@ export interface ResumedRun {
 const harmless: ReadonlySet<OptionKey> = new Set<OptionKey>([
   'dataPath',
   'evalBatchSize',
+  'evalLimit',
   'evalEvery',
   'logEvery',
   'checkpointEvery',

@@ -4,6 +4,7 @@ import {
   createTextLoader,
   DataLoader,
   type TextBatch,
+  type TextClassificationData,
   type TokenizedSplit,
   type TokenizedText,
 } from '@tensorloom/data';
@@ -45,6 +46,15 @@ export function progressOver(batches: FabricDataLoader<TextBatch>, whole: TextDa
   if (!(share instanceof DataLoader)) throw new TypeError('The share of a DataLoader is a DataLoader.');
   const perEpoch = whole.length as number;
   return () => share.epoch * perEpoch + Math.ceil(share.itemsConsumed / whole.batchSize);
+}
+
+/** With validation and test parts of the first `evalLimit` texts, where that is given. */
+export function limitEvaluation(
+  data: TextClassificationData,
+  { evalLimit }: Pick<RunConfig, 'evalLimit'>,
+): TextClassificationData {
+  if (evalLimit === undefined) return data;
+  return { ...data, validation: data.validation.take(evalLimit), test: data.test.take(evalLimit) };
 }
 
 /** Visits each text once, texts of similar length together: counts do not depend on the order. */

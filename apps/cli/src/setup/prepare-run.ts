@@ -15,7 +15,7 @@ import {
   saveTokenizer,
   tokenizeSource,
 } from './data.ts';
-import { createEvaluationLoader, createTrainLoader, type TextDataLoader } from './loaders.ts';
+import { createEvaluationLoader, createTrainLoader, limitEvaluation, type TextDataLoader } from './loaders.ts';
 import { createClassifier, folderOf, locateModel } from './model.ts';
 
 export interface PreparedRun {
@@ -66,7 +66,7 @@ export async function prepareRun(
   if (fabric.isGlobalZero) await saveTokenizer(chosen, folder.tokenizer);
   progress.line(`tokenizer: ${chosen.origin}`);
 
-  const data = await tokenizeSource(source, tokenizer, config.maxLength, progress);
+  const data = limitEvaluation(await tokenizeSource(source, tokenizer, config.maxLength, progress), config);
   if (data.task !== 'classification')
     throw new TensorloomError(
       'UNSUPPORTED',
