@@ -1,4 +1,5 @@
 /** Moments of an embedding table in host memory: only of the rows that have ever had a gradient. */
+import { TensorloomError } from '../errors.ts';
 import { tf, type Tensor } from '../tensors.ts';
 
 /**
@@ -50,8 +51,16 @@ export class RowMoments {
     else this.#dropSnapshot();
   }
 
-  /** For each visited row, where in a row-sparse gradient's values its row begins, or -1. */
+  /**
+   * For each visited row, where in a row-sparse gradient's values its row begins, or -1.
+   * @throws TensorloomError `UNSUPPORTED` for a gradient of more elements than an `Int32Array` can number
+   */
   gradientOffsets(indices: Int32Array): Int32Array {
+    if (indices.length * this.width > 2 ** 31)
+      throw new TensorloomError(
+        'UNSUPPORTED',
+        `The gradient of an embedding table has ${indices.length} rows of ${this.width}; a step takes at most 2^31 elements. Use smaller micro-batches or fewer of them per step.`,
+      );
     const offsets = new Int32Array(this.count).fill(-1);
     // Called each step for tens of thousands of rows: no iterators.
     for (let i = 0; i < indices.length; i++) offsets[this.#position[indices[i] as number] as number] = i * this.width;

@@ -2,7 +2,7 @@
 import { tf } from '@tensorloom/core';
 import { addon } from '../addon.ts';
 import type { NativeBackend } from '../backend.ts';
-import { kernelWhere, sizeOf, type NativeKernel } from './kernel.ts';
+import { int32s, kernelWhere, sizeOf, type NativeKernel } from './kernel.ts';
 
 interface Inputs {
   readonly a: tf.TensorInfo;
@@ -33,21 +33,27 @@ const are = ({ a, b }: Inputs, ...dtypes: tf.DataType[]): boolean => a.dtype ===
 
 const one = Int32Array.of(1);
 
+/** All elements in one axis, if its length is below 2^31. */
+function flat(shape: readonly number[]): Int32Array {
+  const size = sizeOf(shape);
+  return size < 2 ** 31 ? Int32Array.of(size) : int32s('shape', shape);
+}
+
 /** The shapes as the addon takes them, and the result's. */
 function shapesOf({ a, b }: Inputs): [Int32Array, Int32Array, number[]] {
   if (tf.util.arraysEqual(a.shape, b.shape)) {
-    const size = Int32Array.of(sizeOf(a.shape));
-    return [size, size, a.shape];
+    const shape = flat(a.shape);
+    return [shape, shape, a.shape];
   }
   const result = tf.backend_util.assertAndGetBroadcastShape(a.shape, b.shape);
   const shape = (operand: tf.TensorInfo): Int32Array =>
-    operand.shape.length === 0 ? one : Int32Array.from(operand.shape);
+    operand.shape.length === 0 ? one : int32s('shape', operand.shape);
   return [shape(a), shape(b), result];
 }
 
 function add(backend: NativeBackend, a: tf.TensorInfo, b: tf.TensorInfo): tf.TensorInfo {
-  const size = Int32Array.of(sizeOf(a.shape));
-  const sum = addon().binary(0, backend.handle(a), size, backend.handle(b), size, backend.storageFor(a.shape));
+  const shape = flat(a.shape);
+  const sum = addon().binary(0, backend.handle(a), shape, backend.handle(b), shape, backend.storageFor(a.shape));
   return backend.fromHandle(sum, a.shape, a.dtype);
 }
 

@@ -51,6 +51,18 @@ function cpuKernel(kernelName: string): tf.KernelFunc {
   return found.kernelFunc;
 }
 
+/**
+ * A shape, or strides, as the addon takes them.
+ * @throws TensorloomError `UNSUPPORTED` for what would wrap around in an `Int32Array`
+ */
+export function int32s(what: string, values: readonly number[]): Int32Array {
+  if (values.every((value) => value === (value | 0))) return Int32Array.from(values);
+  throw new TensorloomError(
+    'UNSUPPORTED',
+    `The accelerator 'native' was given a tensor with ${what} [${values.join(', ')}]; it takes numbers below 2^31 there. Work on parts of the tensor, for example on a smaller micro-batch.`,
+  );
+}
+
 /** Number of elements of a shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);

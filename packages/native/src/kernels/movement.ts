@@ -2,7 +2,7 @@
 import { tf } from '@tensorloom/core';
 import { addon, storageCodes } from '../addon.ts';
 import type { NativeBackend } from '../backend.ts';
-import { kernelWhere, sizeOf, type NativeKernel } from './kernel.ts';
+import { int32s, kernelWhere, sizeOf, type NativeKernel } from './kernel.ts';
 
 interface Inputs {
   readonly x: tf.TensorInfo;
@@ -31,7 +31,7 @@ function rearrange(
   finalShape = shape,
 ): tf.TensorInfo {
   return backend.fromHandle(
-    addon().rearrange(backend.handle(x), offset, Int32Array.from(shape), Int32Array.from(strides)),
+    addon().rearrange(backend.handle(x), offset, int32s('shape', shape), int32s('strides', strides)),
     finalShape,
     x.dtype,
   );
@@ -170,12 +170,15 @@ export const movementKernels: readonly NativeKernel[] = [
     ({ x }) => isStored(x),
     (backend, { x }, { paddings, constantValue }) => {
       const shape = x.shape.map((length, i) => paddings[i]![0] + length + paddings[i]![1]);
-      const begin = Int32Array.from(paddings, ([before]) => before);
+      const begin = int32s(
+        'paddings',
+        paddings.map(([before]) => before),
+      );
       const padded = addon().pad(
         backend.handle(x),
-        Int32Array.from(x.shape),
+        int32s('shape', x.shape),
         begin,
-        Int32Array.from(shape),
+        int32s('shape', shape),
         constantValue,
       );
       return backend.fromHandle(padded, shape, x.dtype);
