@@ -62,6 +62,13 @@ export class NativeBackend extends MathBackendCPU {
     return storage === storageCodes.float32 ? (this.dataOf(tensor.dataId).see() as Float32Array) : null;
   }
 
+  /** The elements of a float32 tensor where they lie, to be changed; the array is emptied when the tensor is disposed. */
+  lend(tensor: tf.TensorInfo): Float32Array {
+    const data = this.dataOf(tensor.dataId);
+    data.upload();
+    return data.values as Float32Array;
+  }
+
   /** Float tensors go to the engine at once where they are to be halves. */
   override write(values: tf.backend_util.BackendValues | null, shape: number[], dtype: tf.DataType): DataId {
     const storage = this.storageFor(shape);

@@ -10,7 +10,7 @@ export interface MemoryUsage {
   readonly peakBytes: number;
 }
 
-/** What live tensors take. Tables in host memory (`Parameter.hostData`) are none. */
+/** What live tensors take. Tables in host memory (`Parameter.hostData`) and the moments of their rows are none, unless the backend's tensors lie there. */
 export interface MemoryStatistics {
   /** Bytes held by live tensors. */
   readonly currentBytes: number;

@@ -1,5 +1,6 @@
 /** Moments of an embedding table in host memory: only of the rows that have ever had a gradient. */
 import { TensorloomError } from '../errors.ts';
+import { hostArray, type HostArray } from '../host-array.ts';
 import { tf, type Tensor } from '../tensors.ts';
 
 /**
@@ -10,8 +11,7 @@ export class RowMoments {
   /** Row numbers by position; the first `count` are valid. */
   rows = new Int32Array(0);
   count = 0;
-  /** One array `[capacity, width]` per moment. */
-  readonly moments: Float32Array[];
+  #arrays: readonly HostArray[];
   readonly #position: Int32Array;
   #snapshot: Tensor[] = [];
 
@@ -20,8 +20,13 @@ export class RowMoments {
     readonly width: number,
     moments: number,
   ) {
-    this.moments = Array.from({ length: moments }, () => new Float32Array(0));
+    this.#arrays = Array.from({ length: moments }, () => hostArray(0, 'optimizerState'));
     this.#position = new Int32Array(numRows).fill(-1);
+  }
+
+  /** One array `[capacity, width]` per moment, valid until the next visit. */
+  get moments(): readonly Float32Array[] {
+    return this.#arrays.map(({ values }) => values);
   }
 
   /** Takes rows with their moments, as `tensors` gave them. */
@@ -111,6 +116,8 @@ export class RowMoments {
 
   dispose(): void {
     this.#dropSnapshot();
+    for (const array of this.#arrays) array.dispose();
+    this.#arrays = [];
   }
 
   #dropSnapshot(): void {
@@ -124,10 +131,11 @@ export class RowMoments {
     const rows = new Int32Array(capacity);
     rows.set(this.rows);
     this.rows = rows;
-    for (const [i, values] of this.moments.entries()) {
-      const grown = new Float32Array(capacity * this.width);
-      grown.set(values);
-      this.moments[i] = grown;
-    }
+    this.#arrays = this.#arrays.map((array) => {
+      const grown = hostArray(capacity * this.width, 'optimizerState');
+      grown.values.set(array.values);
+      array.dispose();
+      return grown;
+    });
   }
 }

@@ -1,6 +1,7 @@
-import { Adam, AdamW, Parameter, SGD, tf, type Optimizer } from '@tensorloom/core';
+import { Adam, AdamW, Parameter, RowSparse, SGD, tf, type Optimizer } from '@tensorloom/core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { NativeAccelerator } from '../accelerator.ts';
 import { activateNative, nativeIsBuilt } from '../native.testing.ts';
 import { expectClose, values } from './compare.testing.ts';
 import { cases, disposeAll, fixture, parametersOf, runStep, rowSparse, valuesOf } from './optimizer-steps.testing.ts';
@@ -65,6 +66,25 @@ describe.skipIf(!nativeIsBuilt)('optimizers on native', () => {
     runStep(optimizer, 1, false);
     expect(tensorsOf()).toEqual(before);
     disposeAll(optimizer);
+  });
+
+  it("counts the moments of a table's rows as an optimizer's state, which lies in the engine", () => {
+    const width = 2 ** 18;
+    const bytes = (): number => new NativeAccelerator().memory().byKind!.optimizerState.currentBytes;
+    const before = bytes();
+    const optimizer = new Adam([new Parameter(tf.fill([8, width], 1))], { lr: 0.01 });
+    const [table] = optimizer.parameters as [Parameter];
+    const step = (...rows: number[]): number => {
+      table.grad = new RowSparse(Int32Array.from(rows), tf.fill([rows.length, width], 1), 8);
+      optimizer.step();
+      optimizer.zeroGrad();
+      return (bytes() - before) / (4 * width);
+    };
+    // Two moments a row; with more rows the arrays grow, and the old ones are given back at once.
+    expect([step(1), step(2, 3, 4), step(1, 4)]).toEqual([2, 8, 8]);
+    optimizer.dispose();
+    expect(bytes()).toBe(before);
+    table.dispose();
   });
 
   it('moves a table of any size as the composite on cpu does, with dense and row-sparse gradients', async () => {
