@@ -9,7 +9,6 @@ export class MixedPrecision implements Precision {
   readonly name: string;
   readonly parameterStorage: FloatStorage = 'float32';
   readonly activationStorage: FloatStorage;
-  readonly reductionStorage: FloatStorage = 'float32';
   readonly lossScaler: LossScaler;
 
   /** @param lossScaler default: dynamic for float16, none for bfloat16, which has float32's range */

@@ -7,12 +7,10 @@ import type { LossScaler } from './loss-scaler.ts';
 export interface Precision {
   /** `32-true`, `16-mixed`, … */
   readonly name: string;
-  /** Storage of parameters (master weights, where activations are smaller). Gradients and optimizer state are float32 in any case. */
+  /** Storage of parameters (master weights, where activations are smaller). Gradients and optimizer state are float32 in any case; what gradients travel as is an option of strategies. */
   readonly parameterStorage: FloatStorage;
   /** Storage of activations inside `autocast`. */
   readonly activationStorage: FloatStorage;
-  /** Storage in which gradients travel between ranks. */
-  readonly reductionStorage: FloatStorage;
   /** Scales the loss; the identity (scale 1, never skips) where the range of the storage needs none. */
   readonly lossScaler: LossScaler;
   /** Runs `fn` (synchronous) with activations stored as `activationStorage` on `accelerator`. Nests. */

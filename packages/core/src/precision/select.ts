@@ -26,7 +26,7 @@ export function selectPrecision(given: string | number | Precision): Precision {
 
 /** Every storage that the precision needs of an accelerator. */
 export function storagesOf(precision: Precision): FloatStorage[] {
-  return [...new Set([precision.parameterStorage, precision.activationStorage, precision.reductionStorage])];
+  return [...new Set([precision.parameterStorage, precision.activationStorage])];
 }
 
 /**

@@ -4,19 +4,17 @@ import { withActivationStorage } from './activation-storage.ts';
 import { NoLossScaler, type LossScaler } from './loss-scaler.ts';
 import { precisions, type Precision } from './precision.ts';
 
-/** One storage for parameters, activations and reductions; the loss is not scaled. */
+/** One storage for parameters and activations; the loss is not scaled. */
 export class TruePrecision implements Precision {
   readonly name: string;
   readonly parameterStorage: FloatStorage;
   readonly activationStorage: FloatStorage;
-  readonly reductionStorage: FloatStorage;
   readonly lossScaler: LossScaler = new NoLossScaler();
 
   constructor(name: string, storage: FloatStorage) {
     this.name = name;
     this.parameterStorage = storage;
     this.activationStorage = storage;
-    this.reductionStorage = storage;
   }
 
   autocast<T>(accelerator: Accelerator, fn: () => T): T {
