@@ -86,7 +86,8 @@ impl Operands {
 pub fn block_kept_bytes(tokens: Number, width: Number, inner: Number, heads: Number, storage: Number) -> Result<f64> {
     let sizes = [("tokens", tokens), ("width", width), ("inner", inner), ("heads", heads)];
     let [tokens, width, inner, heads] = counts(sizes)?;
-    Ok(kept_bytes(tokens, width, inner, heads, dtype_of("storage", storage)?) as f64)
+    let bytes = kept_bytes(tokens, width, inner, heads, dtype_of("storage", storage)?).map_err(js_error)?;
+    Ok(bytes as f64)
 }
 
 /// A block's result and, if it `keeps`, bytes that its gradient needs. `weights` are the 12 parameters in the order of the steps.
@@ -104,7 +105,8 @@ pub fn block_forward(
     let (spec, block, input) = (operands.spec(slopes), operands.block(), operands.input());
     let mut output = new_tensor(input.hidden.len(), operands.storage, Kind::Tensor)?;
     let kept = if keeps {
-        let bytes = kept_bytes(input.tokens(), block.width(), block.inner(), slopes.len(), operands.storage);
+        let bytes = kept_bytes(input.tokens(), block.width(), block.inner(), slopes.len(), operands.storage)
+            .map_err(js_error)?;
         Some(new_tensor(bytes, DType::Bool, Kind::Tensor)?)
     } else {
         None
@@ -136,7 +138,8 @@ pub fn block_backward(
     let output_gradient = tensor("outputGradient", output_gradient)?;
     let kept = kept.map(|kept| tensor("kept", kept)).transpose()?;
     if let Some(kept) = &kept {
-        let bytes = kept_bytes(input.tokens(), block.width(), block.inner(), slopes.len(), operands.storage);
+        let bytes = kept_bytes(input.tokens(), block.width(), block.inner(), slopes.len(), operands.storage)
+            .map_err(js_error)?;
         expect_len("block: what was kept", kept, bytes)?;
         if kept.dtype != DType::Bool {
             return Err(Error::new(Status::InvalidArg, "What a block kept is bytes."));

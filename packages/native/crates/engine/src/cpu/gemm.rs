@@ -24,6 +24,7 @@ use crate::threads::{SharedMut, for_ranges};
 use block::{compute, pack_right, panel_size, tile_size};
 use plan::Plan;
 use side::Side;
+use std::mem::MaybeUninit;
 
 impl Gemm for CpuDevice {
     fn gemm(
@@ -66,7 +67,7 @@ fn multiply(
     epilogue: Epilogue<'_>,
 ) -> Result<()> {
     let GemmShape { m, n, k } = shape;
-    check("result", c.data.len(), m * n)?;
+    check("result", c.data.len(), m.saturating_mul(n))?;
     check_epilogue(&epilogue, (m, n), accumulate)?;
     let (a, b) = (left_side(a), right_side(b));
     check_side("left operand", &a, m, k)?;
@@ -78,7 +79,7 @@ fn multiply(
     let plan = Plan::new(level, shape, &a, &b, 1);
     let packed = if plan.narrow && k > 0 { Some(pack_all(level, pool, &plan, plan.sides(a, b).1)?) } else { None };
     let packed_right = packed.as_ref().map(|buffer| {
-        // SAFETY: it was filled with so many floats.
+        // SAFETY: `pack_all` filled all of it with floats, and nobody writes there any more.
         unsafe { std::slice::from_raw_parts(buffer.pointer().cast::<f32>(), buffer.bytes() / 4) }
     });
     let product = plan.product(a, b, &sink, 0, packed_right, accumulate, epilogue);
@@ -105,7 +106,7 @@ fn multiply_all(
         let reason = format!("gemm: {entries} left matrices are to meet {} right ones.", batches.right.len());
         return Err(EngineError::BadOperand(reason));
     }
-    check("result", c.data.len(), entries * m * n)?;
+    check("result", c.data.len(), entries.saturating_mul(m).saturating_mul(n))?;
     let sink = FloatsMut::new(c.data)?;
     let (a, b) = (left_side(a), right_side(b));
     let parts: Vec<_> = batches
@@ -148,13 +149,19 @@ fn pack_all(level: Simd, pool: &Pool, plan: &Plan, right: Side<'_>) -> Result<Bu
     let size = panel_size(depth_step, width);
     let len = steps * panels * size;
     let buffer = pool.allocate(len * 4, Kind::Scratch)?;
-    // SAFETY: the buffer is ours and has so many floats.
-    let packed = SharedMut::new(unsafe { std::slice::from_raw_parts_mut(buffer.pointer().cast::<f32>(), len) });
+    let pointer = buffer.pointer().cast::<MaybeUninit<f32>>();
+    // SAFETY: the buffer is ours and has room for so many floats, which need not be there yet.
+    let packed = SharedMut::new(unsafe { std::slice::from_raw_parts_mut(pointer, len) });
     for_ranges(steps * panels, 1, |piece| {
         let (step, first) = (piece.start / panels, piece.start % panels * width);
         let depths = step * depth_step..((step + 1) * depth_step).min(depth);
         // SAFETY: each piece has a panel of its own.
         let panel = unsafe { packed.range(piece.start * size..(piece.start + 1) * size) };
+        // A panel is longer than what is packed into it: by a row, and in the last step by what the depth lacks. It is in the nearest cache
+        // afterwards, where packing goes on.
+        panel.fill(MaybeUninit::new(0.0));
+        // SAFETY: every element was just written.
+        let panel = unsafe { std::slice::from_raw_parts_mut(panel.as_mut_ptr().cast::<f32>(), panel.len()) };
         pack_right(level, right, first..(first + width).min(columns), depths, panel);
     });
     Ok(buffer)

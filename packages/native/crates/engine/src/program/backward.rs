@@ -2,7 +2,7 @@
 
 use super::block::{Affine, Block, BlockInput, BlockSpec, Sizes, Target, attention};
 use super::forward::{kept_of, run};
-use super::plan::{Keeping, Kept, backward_regions, forward_bytes};
+use super::plan::{Keeping, Kept, backward_regions, forward_bytes, total};
 use super::slab::{Slab, Workspace};
 use crate::device::Device;
 use crate::error::{EngineError, Result};
@@ -33,12 +33,13 @@ pub fn backward(
             return Err(EngineError::BadOperand(format!("block: {what} has {len} elements; expected {expected}.")));
         }
     }
-    let regions = backward_regions(&sizes);
-    let work = regions.iter().sum::<usize>();
+    let regions = backward_regions(&sizes)?;
+    let work = total(&regions)?;
     let Some(kept) = kept else {
-        let work = work.max(forward_bytes(&sizes));
-        let mut scratch = workspace.slab(device, kept_of(&sizes) + work)?;
-        let mut again = scratch.cut(kept_of(&sizes))?;
+        let work = work.max(forward_bytes(&sizes)?);
+        let kept = kept_of(&sizes)?;
+        let mut scratch = workspace.slab(device, total(&[kept, work])?)?;
+        let mut again = scratch.cut(kept)?;
         let mut keeping = Keeping::of(again.again(), &sizes)?;
         run(device, spec, &sizes, weights, input, &mut keeping, scratch.again(), None)?;
         let kept = Kept::of(again, &sizes)?;
@@ -85,7 +86,7 @@ impl Backward<'_> {
         let mut outputs = scratch.cut(self.regions[0])?;
         let mut inner_region = scratch.cut(self.regions[1])?;
         let mut hidden_region = scratch.cut(self.regions[2])?;
-        let mut unwanted = hidden_region.cut(2 * Slab::bytes_of(width, DType::F32))?;
+        let mut unwanted = hidden_region.cut(2 * Slab::bytes_of(width, DType::F32)?)?;
 
         // The MLP: `dx` becomes the gradient of `middle`.
         {

@@ -96,7 +96,7 @@ pub struct BlockInput<'a> {
 impl BlockInput<'_> {
     /// Tokens of all sequences.
     pub fn tokens(&self) -> usize {
-        self.batch * self.seq
+        self.batch.saturating_mul(self.seq)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A block's forward.
 
 use super::block::{Affine, Block, BlockInput, BlockSpec, Sizes, attention};
-use super::plan::{Keeping, forward_bytes, kept_bytes};
+use super::plan::{Keeping, forward_bytes, kept_bytes, total};
 use super::slab::{Slab, Workspace};
 use crate::device::Device;
 use crate::error::Result;
@@ -32,20 +32,21 @@ pub fn forward(
     let sizes = Sizes::of(spec, weights, input)?;
     let kept = match &keep {
         Keep::Here(_) => 0,
-        Keep::Not => kept_of(&sizes),
+        Keep::Not => kept_of(&sizes)?,
     };
-    let mut scratch = workspace.slab(device, kept + forward_bytes(&sizes))?;
+    let work = forward_bytes(&sizes)?;
+    let mut scratch = workspace.slab(device, total(&[kept, work])?)?;
     let slab = match keep {
         Keep::Here(slab) => slab,
         Keep::Not => scratch.cut(kept)?,
     };
     let mut keeping = Keeping::of(slab, &sizes)?;
-    let scratch = scratch.cut(forward_bytes(&sizes))?;
+    let scratch = scratch.cut(work)?;
     run(device, spec, &sizes, weights, input, &mut keeping, scratch, Some(output))
 }
 
 /// Bytes that forward keeps for backward.
-pub(super) fn kept_of(sizes: &Sizes) -> usize {
+pub(super) fn kept_of(sizes: &Sizes) -> Result<usize> {
     kept_bytes(sizes.tokens, sizes.width, sizes.inner, sizes.heads, sizes.storage)
 }
 

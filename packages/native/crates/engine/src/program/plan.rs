@@ -2,28 +2,52 @@
 
 use super::block::Sizes;
 use super::slab::Slab;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::storage::{DType, View, ViewMut};
 
-/// The number of tokens that memory is planned for: at most an eighth more than there are, in few different sizes.
+/// The number of tokens that memory is planned for: at most an eighth more than there are, in few different sizes. Of more than can be
+/// counted it is the largest number, for which there is no memory.
 pub fn bucket(tokens: usize) -> usize {
-    tokens.next_multiple_of((tokens.next_power_of_two() / 16).max(8))
+    let step = tokens.checked_next_power_of_two().map_or(usize::MAX / 16, |power| power / 16);
+    tokens.checked_next_multiple_of(step.max(8)).unwrap_or(usize::MAX)
 }
 
 /// Bytes that forward keeps for backward.
-pub fn kept_bytes(tokens: usize, width: usize, inner: usize, heads: usize, storage: DType) -> usize {
+///
+/// # Errors
+/// If no memory can be so large.
+pub fn kept_bytes(tokens: usize, width: usize, inner: usize, heads: usize, storage: DType) -> Result<usize> {
     let sizes = Sizes { tokens: bucket(tokens), width, inner, heads, storage };
-    lengths(&sizes).into_iter().map(|(len, dtype)| Slab::bytes_of(len, dtype)).sum()
+    bytes_of_all(&lengths(&sizes))
+}
+
+/// What operands take one behind the other.
+fn bytes_of_all(operands: &[(usize, DType)]) -> Result<usize> {
+    let bytes = operands.iter().map(|&(len, dtype)| Slab::bytes_of(len, dtype)).collect::<Result<Vec<_>>>()?;
+    total(&bytes)
+}
+
+/// The sum of numbers of bytes.
+///
+/// # Errors
+/// If no memory can be so large.
+pub(super) fn total(bytes: &[usize]) -> Result<usize> {
+    bytes.iter().try_fold(0usize, |sum, &bytes| sum.checked_add(bytes)).ok_or(EngineError::OutOfMemory(usize::MAX))
+}
+
+/// A number of elements; the largest number if they cannot be counted, for which there is no memory.
+fn elements(rows: usize, width: usize) -> usize {
+    rows.saturating_mul(width)
 }
 
 /// Elements and storage of each part of what is kept, in their order.
 fn lengths(&Sizes { tokens, width, inner, heads, storage }: &Sizes) -> [(usize, DType); 9] {
     [
-        (tokens * 3 * width, storage),
-        (tokens * width, storage),
-        (tokens * heads, DType::F32),
-        (tokens * width, storage),
-        (tokens * inner, storage),
+        (elements(tokens, width.saturating_mul(3)), storage),
+        (elements(tokens, width), storage),
+        (elements(tokens, heads), DType::F32),
+        (elements(tokens, width), storage),
+        (elements(tokens, inner), storage),
         (tokens, DType::F32),
         (tokens, DType::F32),
         (tokens, DType::F32),
@@ -78,22 +102,25 @@ impl<'a> Kept<'a> {
 }
 
 /// Bytes of workspace for forward, without what is kept: a norm's or two of `dense`'s outputs, and GELU's.
-pub(super) fn forward_bytes(sizes: &Sizes) -> usize {
+pub(super) fn forward_bytes(sizes: &Sizes) -> Result<usize> {
     let Sizes { width, inner, storage, .. } = *sizes;
     let tokens = bucket(sizes.tokens);
-    2 * Slab::bytes_of(tokens * width, storage) + Slab::bytes_of(tokens * inner, storage)
+    let output = (elements(tokens, width), storage);
+    bytes_of_all(&[output, output, (elements(tokens, inner), storage)])
 }
 
 /// Bytes of the three regions that backward works in.
-pub(super) fn backward_regions(sizes: &Sizes) -> [usize; 3] {
+pub(super) fn backward_regions(sizes: &Sizes) -> Result<[usize; 3]> {
     let Sizes { width, inner, storage, .. } = *sizes;
     let tokens = bucket(sizes.tokens);
-    [
+    let (moment, vector) = ((tokens, DType::F32), (width, DType::F32));
+    let hidden = (elements(tokens, width), DType::F32);
+    Ok([
         // GELU's output, then norms' outputs with their moments.
-        Slab::bytes_of(tokens * inner.max(width), storage) + 2 * Slab::bytes_of(tokens, DType::F32),
+        bytes_of_all(&[(elements(tokens, inner.max(width)), storage), moment, moment])?,
         // The inner gradient, then that of qkv.
-        Slab::bytes_of(tokens * inner.max(3 * width), DType::F32),
+        bytes_of_all(&[(elements(tokens, inner.max(width.saturating_mul(3))), DType::F32)])?,
         // Gradients of hidden states, and those of norms' weights that nobody wants.
-        2 * Slab::bytes_of(tokens * width, DType::F32) + 2 * Slab::bytes_of(width, DType::F32),
-    ]
+        bytes_of_all(&[hidden, hidden, vector, vector])?,
+    ])
 }

@@ -26,8 +26,13 @@ impl<'a> Slab<'a> {
     }
 
     /// What an operand takes.
-    pub fn bytes_of(len: usize, dtype: DType) -> usize {
-        (len * dtype.bytes()).next_multiple_of(ALIGNMENT)
+    ///
+    /// # Errors
+    /// If no memory can be so large.
+    pub fn bytes_of(len: usize, dtype: DType) -> Result<usize> {
+        len.checked_mul(dtype.bytes())
+            .and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT))
+            .ok_or(EngineError::OutOfMemory(usize::MAX))
     }
 
     /// Cuts off `bytes` bytes, rounded up.
@@ -35,7 +40,7 @@ impl<'a> Slab<'a> {
     /// # Errors
     /// If there are not so many.
     pub fn cut(&mut self, bytes: usize) -> Result<Slab<'a>> {
-        let bytes = bytes.next_multiple_of(ALIGNMENT);
+        let bytes = bytes.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
         if bytes > self.bytes {
             return Err(EngineError::BadOperand(format!(
                 "A program was planned with too little memory: {bytes} bytes of {}.",
@@ -54,7 +59,7 @@ impl<'a> Slab<'a> {
     /// # Errors
     /// If there is no room for it.
     pub fn take(&mut self, len: usize, dtype: DType) -> Result<ViewMut<'a>> {
-        let cut = self.cut(Self::bytes_of(len, dtype))?;
+        let cut = self.cut(Self::bytes_of(len, dtype)?)?;
         // SAFETY: cut off, so nobody else has it; aligned, since every cut is a multiple of the alignment.
         Ok(unsafe { ViewMut::from_raw(cut.pointer, len, dtype) })
     }
@@ -64,7 +69,7 @@ impl<'a> Slab<'a> {
     /// # Errors
     /// If there are not so many elements.
     pub fn take_view(&mut self, len: usize, dtype: DType) -> Result<View<'a>> {
-        let cut = self.cut(Self::bytes_of(len, dtype))?;
+        let cut = self.cut(Self::bytes_of(len, dtype)?)?;
         // SAFETY: as for `take`.
         Ok(unsafe { View::from_raw(cut.pointer, len, dtype) })
     }

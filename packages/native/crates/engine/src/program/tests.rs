@@ -3,11 +3,11 @@
 mod operands;
 mod reference;
 
-use super::{BlockInput, BlockSpec, Keep, Workspace, bucket, forward};
+use super::{BlockInput, BlockSpec, Keep, Slab, Workspace, bucket, forward, kept_bytes};
 use crate::cpu::CpuDevice;
 use crate::cpu::testing::{assert_close, values};
 use crate::simd::testing::at_each_level;
-use crate::{DType, Device, View, ViewMut};
+use crate::{DType, Device, EngineError, View, ViewMut};
 use operands::{Case, Operands, PARAMETERS, SMALL};
 use proptest::prelude::*;
 use reference::Reference;
@@ -148,6 +148,25 @@ fn buckets_are_few_and_at_most_an_eighth_larger() {
     }
     let sizes: std::collections::BTreeSet<usize> = (513..=1024).map(bucket).collect();
     assert!(sizes.len() <= 8, "{sizes:?}");
+}
+
+#[test]
+fn plans_that_no_memory_can_hold_are_refused() {
+    const HALF: usize = usize::MAX / 2;
+    for (tokens, width, inner, heads) in [
+        (HALF, 1, 1, 1),
+        (usize::MAX, 1, 1, 1),
+        (1 << 32, 1 << 31, 1, 1),
+        (8, HALF, 1, 1),
+        (8, 1, HALF, 1),
+        (8, 1, 1, HALF),
+        (1 << 31, 1 << 30, 1, 1),
+    ] {
+        let refused = kept_bytes(tokens, width, inner, heads, DType::F32);
+        assert_eq!(refused, Err(EngineError::OutOfMemory(usize::MAX)), "{tokens} {width} {inner} {heads}");
+    }
+    assert!(Slab::bytes_of(usize::MAX / 4, DType::F32).is_err());
+    assert_eq!(Slab::bytes_of(17, DType::F32), Ok(128));
 }
 
 #[test]

@@ -45,9 +45,13 @@ pub struct Rows {
 const PADDING: usize = 16;
 
 impl Side<'_> {
-    /// Elements that it reaches over.
+    /// Elements that it reaches over; the largest number if they cannot be counted.
     pub fn needed(&self, across: usize, depth: usize) -> usize {
-        if across == 0 || depth == 0 { 0 } else { (across - 1) * self.across + (depth - 1) * self.along + 1 }
+        if across == 0 || depth == 0 {
+            return 0;
+        }
+        let (last, deepest) = ((across - 1).saturating_mul(self.across), (depth - 1).saturating_mul(self.along));
+        last.saturating_add(deepest).saturating_add(1)
     }
 
     /// Where a block lies.

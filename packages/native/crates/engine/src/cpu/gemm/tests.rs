@@ -1,6 +1,7 @@
 //! Products against plain loops in double precision.
 
 mod stored;
+mod threads;
 
 use super::{Pool, multiply};
 use crate::cpu::CpuDevice;
@@ -161,25 +162,6 @@ fn large_products_are_cut_into_blocks_rightly() {
             run(&Case { shape, layouts, storages: [DType::F32; 3], mode: Mode::Accumulate, level });
         }
     }
-}
-
-#[test]
-fn bits_do_not_depend_on_the_number_of_threads() {
-    let product = |threads: usize| {
-        std::thread::spawn(move || {
-            crate::threads::set_threads(threads).expect("a pool");
-            let (m, n, k) = (70, 600, 700);
-            let (a, b, mut c) = (values(m * k, 1), values(k * n, 2), vec![0.0_f32; m * n]);
-            for b in [Matrix::row_major(View::of(&b), n), Matrix::row_major(View::of(&b), k).transposed()] {
-                let (a, c) = (Matrix::row_major(View::of(&a), k), MatrixMut { data: ViewMut::of(&mut c) });
-                CpuDevice::default().gemm(GemmShape { m, n, k }, a, b, c, false, Epilogue::default()).expect("fits");
-            }
-            c
-        })
-        .join()
-        .expect("no panic")
-    };
-    assert_eq!(product(1), product(3));
 }
 
 #[test]

@@ -126,7 +126,8 @@ impl Operands {
         let mut hidden_gradient = vec![f32::NAN; len];
         for time in 0..times {
             let bytes =
-                kept_bytes(input.tokens(), weights.width(), weights.inner(), self.case.heads, self.case.storage);
+                kept_bytes(input.tokens(), weights.width(), weights.inner(), self.case.heads, self.case.storage)
+                    .expect("small");
             let buffer = device.allocate(bytes, Kind::Tensor).expect("there is memory");
             // SAFETY: the buffer is ours and lives until the end of this turn; forward and backward have it one after the other.
             let slab = || unsafe { Slab::from_raw(buffer.pointer(), buffer.bytes()) };
