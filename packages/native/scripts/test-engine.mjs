@@ -18,7 +18,7 @@ const checks = [
   ['fmt', '--check'],
   ['clippy', '--release', '--locked', '-p', 'tensorloom-engine', '--all-targets', '--', '-D', 'warnings'],
   // Without its test target, in which nothing would call what Node.js calls.
-  ['clippy', '--release', '--locked', '-p', 'tensorloom-node', '--', '-D', 'warnings'],
+  ['clippy', '--release', '--locked', '-p', 'tensorloom-node', '--lib', '--examples', '--', '-D', 'warnings'],
 ].map((args) => ({ name: `cargo ${args.join(' ')}`, passed: cargo(args, shown).status === 0 }));
 
 const tests = cargo(['test', '--release', '--locked', '-p', 'tensorloom-engine'], {

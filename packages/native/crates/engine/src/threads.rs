@@ -156,6 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_in_any_thread_reaches_the_caller_and_work_goes_on() {
+        set_threads(2).expect("a pool");
+        for culprit in 0..8 {
+            let done = AtomicUsize::new(0);
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                for_ranges(8, 1, |range| {
+                    assert!(!range.contains(&culprit), "piece {culprit} fails");
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+            }));
+            let message = caught.expect_err("a panic");
+            assert_eq!(message.downcast_ref::<String>(), Some(&format!("piece {culprit} fails")));
+            assert_eq!(thread_count(), 2);
+            assert!(done.into_inner() < 8);
+            assert_eq!(map_ranges(25, 10, |range| range), [0..10, 10..20, 20..25]);
+        }
+    }
+
+    #[test]
     fn more_threads_than_the_pool_has_are_refused() {
         set_threads(1).expect("a pool");
         assert!(set_threads(100_000).expect_err("too many").contains("cannot use 100000"));
