@@ -74,6 +74,7 @@ function load(): string | null {
     addon();
     return null;
   } catch (error) {
+    if (error instanceof TensorloomError) return error.message;
     return `its addon cannot be loaded (${(error as Error).message.split('\n')[0]}). Build it anew: \`npx nx build native\`.`;
   }
 }

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { TensorloomError } from '@tensorloom/core';
 
 /** How elements are stored, by the engine's code. The first three stand for float32 values. */
 export const storageCodes = { float32: 0, float16: 1, bfloat16: 2, int32: 3, bool: 4 } as const;
@@ -30,6 +31,8 @@ export interface MemoryUsage {
 
 /** Making, reading and freeing tensors (crates/addon/src/memory.rs). */
 export interface MemoryFunctions {
+  /** That of the addon's package in Cargo.toml. */
+  version(): string;
   start(threads: number): void;
   describe(): string;
   zeros(length: number, storage: number, kind: number): Handle;
@@ -295,12 +298,29 @@ export function findAddon(): string | null {
 }
 
 /**
+ * Refuses an addon that was built from other sources than this package: its functions may take other arguments. The oldest have no `version`.
+ * @throws TensorloomError `UNSUPPORTED`
+ */
+export function expectVersion(file: string, { version }: Partial<Pick<MemoryFunctions, 'version'>>): void {
+  const { version: expected } = require('../package.json') as { version: string };
+  const actual = version?.() ?? 'unknown';
+  if (actual === expected) return;
+  throw new TensorloomError(
+    'UNSUPPORTED',
+    `The addon ${file} is of version ${actual}; @tensorloom/native ${expected} takes its own version only. Build it anew: \`npx nx run native:addon\`.`,
+  );
+}
+
+/**
  * The addon.
  * @throws Error if it is not there or cannot be loaded
+ * @throws TensorloomError `UNSUPPORTED` if it is of another version than this package
  */
 export function addon(): Addon {
   if (loaded !== undefined) return loaded;
   const file = findAddon();
   if (file === null) throw new Error('The addon is not built.');
-  return (loaded = require(file) as Addon);
+  const found = require(file) as Addon;
+  expectVersion(file, found);
+  return (loaded = found);
 }

@@ -14,6 +14,12 @@ pub fn start(thread_count: Number) -> Result<()> {
     threads::set_threads(thread_count.count("threads")?).map_err(Error::from_reason)
 }
 
+/// The version of this addon, which must be that of the package that loads it.
+#[napi(catch_unwind)]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 /// Instructions and threads, for people.
 #[napi(catch_unwind)]
 pub fn describe() -> String {
