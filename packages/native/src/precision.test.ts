@@ -125,6 +125,30 @@ describe.runIf(nativeIsBuilt)('on native', () => {
     });
   });
 
+  it('a checkpoint is read in another precision, which rounds it to its storage', async () => {
+    const stored = await setUp({ precision: '32-true' });
+    for (let seed = 0; seed < 2; seed++) await train(stored, seed);
+    const path = join(folder, 'from-32-true');
+    await stored.fabric.save(path, { model: stored.model, optimizer: stored.optimizer });
+    const [exact, rounded] = [await setUp({ precision: 'bf16-mixed' }), await setUp({ precision: 'bf16-true' })];
+    for (const { fabric, model, optimizer } of [exact, rounded]) await fabric.load(path, { model, optimizer });
+    const all = await values(stored.model);
+    expect(await values(exact.model)).toEqual(all);
+    const read = await values(rounded.model);
+    expect(read).not.toEqual(all);
+    // bfloat16 has 8 bits: half of the last one is at most 2^-8 of the value.
+    for (const [i, value] of read.entries())
+      expect(Math.abs(value - all[i]!)).toBeLessThanOrEqual(2 ** -8 * Math.abs(all[i]!));
+    // The scale is a part of a run with an optimizer, and 32-true has stored none.
+    const scaled = await setUp({ precision: '16-mixed' });
+    await expect(scaled.fabric.load(path, { model: scaled.model, optimizer: scaled.optimizer })).rejects.toMatchObject({
+      code: 'BAD_CHECKPOINT',
+      message: expect.stringContaining('loss scale'),
+    });
+    await scaled.fabric.load(path, { model: scaled.model });
+    expect(await values(scaled.model)).toEqual(all);
+  });
+
   describe('an overflow', () => {
     const scaled = (initialScale: number) =>
       setUp({ plugins: [new MixedPrecision('16-mixed', 'float16', new DynamicLossScaler({ initialScale }))] });
