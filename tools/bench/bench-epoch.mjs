@@ -3,13 +3,13 @@
  * against ours (each review as long as it is, compiled), in turns. A review of each length cannot be timed, so that evenly spaced ones are.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { makeBatches } from './batches.mjs';
-import { modelOptions, startSide, writeModel } from './sides.mjs';
+import { modelOptions, startSide, withModel } from './sides.mjs';
 import { provideVenv } from './venv.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -36,48 +36,51 @@ export async function benchEpoch(args) {
     `${cpus()[0].model}, ${options.threads} threads; ${reviews.toLocaleString('en')} reviews of ${mean.toFixed(0)} tokens on average; ` +
       `${lengths.length} of them (${lengths.join(', ')} tokens) against ${options['padded-reviews']} of ${PADDED_TOKENS}; best of ${options.rounds} rounds`,
   );
-  const folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-bench-'));
-  try {
-    writeModel(folder, options);
-    const padded = Array.from({ length: Number(options['padded-reviews']) }, () => PADDED_TOKENS);
-    const ours = start('compiled', lengths);
-    const theirs = start('pytorch', padded);
-    try {
-      for (const { peer } of [ours, theirs]) console.log(`  ${peer.name}: ${(await peer.answer()).what}`);
-      // The first round warms all up.
-      for (let round = 0; round <= Number(options.rounds); round += 1)
-        for (const side of [ours, theirs]) {
-          const { microBatchSeconds, stepSeconds } = await side.peer.train(side.lengths.map((_, i) => i));
-          if (round === 0) continue;
-          side.microBatch = Math.min(side.microBatch, microBatchSeconds);
-          side.step = Math.min(side.step, stepSeconds);
-        }
-      const hours = ({ microBatch, step }) => ((microBatch + step / 16) * reviews) / 3600;
-      console.table(
-        [ours, theirs].map((side) => ({
-          side: side.peer.name,
-          'micro-batch s (mean)': side.microBatch.toFixed(3),
-          'step s': side.step.toFixed(3),
-          'epoch, hours': hours(side).toFixed(1),
-          'speed against PyTorch, padded': (hours(theirs) / hours(side)).toFixed(2),
-        })),
-      );
-    } finally {
-      await Promise.all([ours, theirs].map((side) => side.peer.close()));
-    }
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const padded = Array.from({ length: Number(options['padded-reviews']) }, () => PADDED_TOKENS);
+  const [ours, theirs] = await withModel(options, (folder) =>
+    measure(
+      [startReviews('compiled', lengths, folder, options), startReviews('pytorch', padded, folder, options)],
+      options,
+    ),
+  );
+  const hours = ({ microBatch, step }) => ((microBatch + step / 16) * reviews) / 3600;
+  console.table(
+    [ours, theirs].map((side) => ({
+      side: side.peer.name,
+      'micro-batch s (mean)': side.microBatch.toFixed(3),
+      'step s': side.step.toFixed(3),
+      'epoch, hours': hours(side).toFixed(1),
+      'speed against PyTorch, padded': (hours(theirs) / hours(side)).toFixed(2),
+    })),
+  );
+}
 
-  function start(name, sideLengths) {
-    const file = path.join(folder, `batches-${name}.json`);
-    const vocabularySize = Number(options.vocabulary);
-    const batches = sideLengths.flatMap((tokens, seed) =>
-      makeBatches({ count: 1, batchSize: 1, tokens, vocabularySize, seed }),
-    );
-    writeFileSync(file, JSON.stringify(batches));
-    const peer = startSide(name, options, folder, file);
-    return { peer, lengths: sideLengths, microBatch: Infinity, step: Infinity };
+/** A side that trains on reviews of these lengths. */
+function startReviews(name, lengths, folder, options) {
+  const file = path.join(folder, `batches-${name}.json`);
+  const vocabularySize = Number(options.vocabulary);
+  const batches = lengths.flatMap((tokens, seed) =>
+    makeBatches({ count: 1, batchSize: 1, tokens, vocabularySize, seed }),
+  );
+  writeFileSync(file, JSON.stringify(batches));
+  return { peer: startSide(name, options, folder, file), lengths, microBatch: Infinity, step: Infinity };
+}
+
+/** Trains the sides in turns, each on all its reviews; the best means of each. */
+async function measure(sides, { rounds }) {
+  try {
+    for (const { peer } of sides) console.log(`  ${peer.name}: ${(await peer.answer()).what}`);
+    // The first round warms all up.
+    for (let round = 0; round <= Number(rounds); round += 1)
+      for (const side of sides) {
+        const { microBatchSeconds, stepSeconds } = await side.peer.train(side.lengths.map((_, i) => i));
+        if (round === 0) continue;
+        side.microBatch = Math.min(side.microBatch, microBatchSeconds);
+        side.step = Math.min(side.step, stepSeconds);
+      }
+    return sides;
+  } finally {
+    await Promise.all(sides.map(({ peer }) => peer.close()));
   }
 }
 

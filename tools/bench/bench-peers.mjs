@@ -1,10 +1,10 @@
 /** `nx run cli:bench -- peers`: time and memory of training BLOOM, Tensorloom against PyTorch + transformers on the same batches, in turns. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeBatches } from './batches.mjs';
-import { modelOptions, requireSides, startSide, writeModel } from './sides.mjs';
+import { modelOptions, requireSides, startSide, withModel } from './sides.mjs';
 import { provideVenv } from './venv.mjs';
 
 const { values: options } = parseArgs({
@@ -77,10 +77,8 @@ console.log(
   `${cpus()[0].model}, ${options.threads} threads; best of ${options.rounds} rounds of ${options['micro-batches']} micro-batches of ` +
     `${batchSize} and one step, in turns; "seconds": a micro-batch with its share of a step each ${accumulate}`,
 );
-const folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-bench-'));
 const rows = [];
-try {
-  writeModel(folder, options);
+await withModel(options, async (folder) => {
   for (const tokens of options.tokens.split(',').map(Number)) {
     const measured = await measure(folder, tokens);
     for (const { name, seconds, microBatchSeconds, stepSeconds, peakBytes, activationBytes } of measured)
@@ -95,7 +93,5 @@ try {
         [`speed against ${measured.at(-1).name}`]: (measured.at(-1).seconds / seconds).toFixed(2),
       });
   }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 console.table(rows);

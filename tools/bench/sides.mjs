@@ -1,6 +1,7 @@
 /** The sides of the bench by the names that `--sides` takes, and the model that they train. */
 import { execFileSync } from 'node:child_process';
-import { availableParallelism } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PeerProcess } from './peer-process.mjs';
@@ -71,8 +72,21 @@ function startTensorloom(name, { compile = false, fused = true }, options, folde
   );
 }
 
-/** Writes a BLOOM with random weights to `folder`, as transformers does. */
-export function writeModel(folder, options) {
+/**
+ * Calls `work` with a folder of its own, which holds a BLOOM with random weights as transformers writes it, and is gone afterwards.
+ * @template T @param {(folder: string) => Promise<T>} work @returns {Promise<T>}
+ */
+export async function withModel(options, work) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'tensorloom-bench-'));
+  try {
+    writeModel(folder, options);
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function writeModel(folder, options) {
   const config = {
     vocab_size: Number(options.vocabulary),
     hidden_size: Number(options.hidden),

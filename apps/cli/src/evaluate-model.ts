@@ -7,7 +7,7 @@ import { formatAccuracy, formatCount } from './run/format.ts';
 import { createProgress } from './run/progress.ts';
 import { Signals } from './run/signals.ts';
 import { openSource, tokenizeSource } from './setup/data.ts';
-import { createEvaluationLoader } from './setup/loaders.ts';
+import { createEvaluationLoader, evaluated } from './setup/loaders.ts';
 import { openTrainedModel, recordedOptions } from './setup/trained-model.ts';
 
 export interface EvaluateRequest {
@@ -30,7 +30,7 @@ export async function evaluateModel(request: EvaluateRequest): Promise<void> {
   const { fabric, trained } = await openTrainedModel(request.model, request.flags, progress);
   const data = await tokenizeSource(source, trained.tokenizer, trained.maxLength, progress);
   requireSameLabels(trained.labelNames, data.labelNames, data.name);
-  const part = config.evalLimit === undefined ? data[request.part] : data[request.part].take(config.evalLimit);
+  const part = evaluated(data[request.part], config);
   const loader = createEvaluationLoader(
     part,
     { evalBatchSize: config.evalBatchSize, maxLength: trained.maxLength },

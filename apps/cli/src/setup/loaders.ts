@@ -4,7 +4,6 @@ import {
   createTextLoader,
   DataLoader,
   type TextBatch,
-  type TextClassificationData,
   type TokenizedSplit,
   type TokenizedText,
 } from '@tensorloom/data';
@@ -48,13 +47,12 @@ export function progressOver(batches: FabricDataLoader<TextBatch>, whole: TextDa
   return () => share.epoch * perEpoch + Math.ceil(share.itemsConsumed / whole.batchSize);
 }
 
-/** With validation and test parts of the first `evalLimit` texts, where that is given. */
-export function limitEvaluation(
-  data: TextClassificationData,
-  { evalLimit }: Pick<RunConfig, 'evalLimit'>,
-): TextClassificationData {
-  if (evalLimit === undefined) return data;
-  return { ...data, validation: data.validation.take(evalLimit), test: data.test.take(evalLimit) };
+/** What is evaluated of a part: its first `evalLimit` texts, or all. */
+export function evaluated(
+  split: TokenizedSplit,
+  { evalLimit = split.length }: Pick<RunConfig, 'evalLimit'>,
+): TokenizedSplit {
+  return split.take(evalLimit);
 }
 
 /** Visits each text once, texts of similar length together: counts do not depend on the order. */

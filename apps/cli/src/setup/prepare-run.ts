@@ -15,7 +15,7 @@ import {
   saveTokenizer,
   tokenizeSource,
 } from './data.ts';
-import { createEvaluationLoader, createTrainLoader, limitEvaluation, type TextDataLoader } from './loaders.ts';
+import { createEvaluationLoader, createTrainLoader, evaluated, type TextDataLoader } from './loaders.ts';
 import { createClassifier, folderOf, locateModel } from './model.ts';
 
 export interface PreparedRun {
@@ -66,7 +66,12 @@ export async function prepareRun(
   if (fabric.isGlobalZero) await saveTokenizer(chosen, folder.tokenizer);
   progress.line(`tokenizer: ${chosen.origin}`);
 
-  const data = limitEvaluation(await tokenizeSource(source, tokenizer, config.maxLength, progress), config);
+  const whole = await tokenizeSource(source, tokenizer, config.maxLength, progress);
+  const data = {
+    ...whole,
+    validation: evaluated(whole.validation, config),
+    test: evaluated(whole.test, config),
+  };
   if (data.task !== 'classification')
     throw new TensorloomError(
       'UNSUPPORTED',

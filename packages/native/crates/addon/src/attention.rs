@@ -9,19 +9,23 @@ use tensorloom_engine::DType;
 use tensorloom_engine::memory::Kind;
 use tensorloom_engine::ops::{AttentionInput, AttentionShape, Dropping};
 
+/// What both directions take, checked.
 fn input<'a>(
     (qkv, mask, slopes): (&'a Tensor, &'a Tensor, &'a [f32]),
-    [batch, seq, dim]: [usize; 3],
-    (rate, seed): (f64, u32),
-) -> AttentionInput<'a> {
-    let heads = slopes.len();
-    AttentionInput {
+    [batch, seq, dim]: [Number; 3],
+    (rate, seed): (f64, Number),
+) -> Result<AttentionInput<'a>> {
+    let [batch, seq, dim] = counts([("batch", batch), ("seq", seq), ("dim", dim)])?;
+    let (heads, tokens) = (slopes.len(), product(&[batch, seq])?);
+    expect_len("attention: qkv", qkv, product(&[tokens, 3, heads, dim])?)?;
+    expect_len("attention: mask", mask, tokens)?;
+    Ok(AttentionInput {
         shape: AttentionShape { batch, seq, heads, dim },
         qkv: qkv.view(),
         mask: mask.view(),
         slopes,
-        dropping: Dropping { rate, seed },
-    }
+        dropping: Dropping { rate, seed: seed.whole("seed")? },
+    })
 }
 
 /// Attention of `qkv [batch, seq, heads, 3, dim]` (a slope for each head), stored as `storage`, and what its gradient needs besides.
@@ -38,12 +42,7 @@ pub fn bloom_attention(
     storage: Number,
 ) -> Result<Vec<Handle>> {
     let (qkv, mask) = (tensor("qkv", qkv)?, tensor("mask", mask)?);
-    let sizes = counts([("batch", batch), ("seq", seq), ("dim", dim)])?;
-    let [batch, seq, dim] = sizes;
-    let tokens = product(&[batch, seq])?;
-    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim])?)?;
-    expect_len("attention: mask", &mask, tokens)?;
-    let input = input((&qkv, &mask, slopes), sizes, (rate, seed.whole("seed")?));
+    let input = input((&qkv, &mask, slopes), [batch, seq, dim], (rate, seed))?;
     let mut context = new_tensor(input.shape.context_len(), dtype_of("storage", storage)?, Kind::Tensor)?;
     let mut log_sum_exp = new_tensor(input.shape.rows(), DType::F32, Kind::Tensor)?;
     with_device(|device| device.bloom_attention(input, context.view_mut(), log_sum_exp.view_mut()))
@@ -69,12 +68,7 @@ pub fn bloom_attention_gradient(
     let (context_gradient, qkv, mask) =
         (tensor("contextGradient", context_gradient)?, tensor("qkv", qkv)?, tensor("mask", mask)?);
     let (context, log_sum_exp) = (tensor("context", context)?, tensor("logSumExp", log_sum_exp)?);
-    let sizes = counts([("batch", batch), ("seq", seq), ("dim", dim)])?;
-    let [batch, seq, dim] = sizes;
-    let tokens = product(&[batch, seq])?;
-    expect_len("attention: qkv", &qkv, product(&[tokens, 3, slopes.len(), dim])?)?;
-    expect_len("attention: mask", &mask, tokens)?;
-    let input = input((&qkv, &mask, slopes), sizes, (rate, seed.whole("seed")?));
+    let input = input((&qkv, &mask, slopes), [batch, seq, dim], (rate, seed))?;
     let mut gradient = new_tensor(input.shape.qkv_len(), DType::F32, Kind::Tensor)?;
     with_device(|device| {
         device.bloom_attention_gradient(
