@@ -25,12 +25,22 @@ const batchSize = Number(options['batch-size']);
 const sideNames = options.sides.split(',');
 requireSides(sideNames);
 
-/** Where a peer trains on the same batches, its losses must be ours but for rounding. */
-function checkLosses(ours, theirs) {
+/**
+ * Where a peer trains on the same batches, its losses must be ours but for rounding. In halves only until the first step: Adam's first steps go by the sign of
+ * a gradient, also of one that is all rounding, so that losses on random weights drift apart after them. Before it, at 1,024 tokens, those of
+ * PyTorch's autocast were seen 0.1 from ours in bf16-mixed and in 16-mixed, which were 0.02 from each other.
+ */
+function checkLosses(round, ours, theirs) {
   const difference = Math.max(...ours.map((loss, index) => Math.abs(loss - theirs[index])));
-  const bound = options.precision === '32-true' ? 5e-3 : 5e-2;
+  const inFull = options.precision === '32-true';
+  if (!inFull && round > 0) {
+    if (ours.every(Number.isFinite)) return;
+    throw new Error(`a loss is not finite: ${ours.join(', ')}`);
+  }
+  const bound = inFull ? 5e-3 : 2e-1;
   // Also false for a loss that is not a number.
-  if (!(difference <= bound)) throw new Error(`the two sides do not train alike: losses differ by ${difference}`);
+  if (!(difference <= bound))
+    throw new Error(`the two sides do not train alike: losses ${ours.join(', ')} against ${theirs.join(', ')}`);
 }
 
 /** Trains all sides in turns; the best times of each. */
@@ -52,7 +62,7 @@ async function measure(folder, tokens) {
       const indices = Array.from({ length: microBatches }, (_, i) => round * microBatches + i);
       const results = [];
       for (const side of sides) results.push(await side.train(indices));
-      for (const { losses } of results) checkLosses(losses, results.at(-1).losses);
+      for (const { losses } of results) checkLosses(round, losses, results.at(-1).losses);
       for (const [i, { microBatchSeconds, stepSeconds, peakBytes, activationBytes }] of results.entries()) {
         Object.assign(best[i], { peakBytes, activationBytes });
         // The first round warms all up: memory, kernels, caches.

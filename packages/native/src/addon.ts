@@ -49,7 +49,7 @@ export interface MemoryFunctions {
 /** Products of matrices (crates/addon/src/gemm.rs). Gradients are float32; those `into` a handle are added to what it has, and it is returned. */
 export interface GemmFunctions {
   linear(x: Handle, weight: Handle, bias: Handle | null, m: number, n: number, k: number, storage: number): Handle;
-  linearGradX(outputGradient: Handle, weight: Handle, m: number, n: number, k: number): Handle;
+  linearGradX(outputGradient: Handle, weight: Handle, m: number, n: number, k: number, storage: number): Handle;
   linearGradWeight(outputGradient: Handle, x: Handle, into: Handle | null, m: number, n: number, k: number): Handle;
   linearGradBias(outputGradient: Handle, into: Handle | null, m: number, n: number): Handle;
   batchMatMul(

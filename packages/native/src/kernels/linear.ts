@@ -40,7 +40,13 @@ export const linearKernels: readonly NativeKernel[] = [
     const m = sizeOf(x.shape.slice(0, -1));
     const outputGradient = backend.handle(inputs.outputGradient);
     const gradients = {
-      x: () => backend.fromHandle(addon().linearGradX(outputGradient, backend.handle(weight), m, n, k), x.shape),
+      x: () => {
+        const storage = addon().storageOf(backend.handle(x));
+        return backend.fromHandle(
+          addon().linearGradX(outputGradient, backend.handle(weight), m, n, k, storage),
+          x.shape,
+        );
+      },
       weight: () =>
         backend.fromHandle(addon().linearGradWeight(outputGradient, backend.handle(x), null, m, n, k), weight.shape),
       bias: () => backend.fromHandle(addon().linearGradBias(outputGradient, null, m, n), [n]),

@@ -7,7 +7,7 @@ use napi::Result;
 use napi_derive::napi;
 use tensorloom_engine::DType;
 use tensorloom_engine::memory::Kind;
-use tensorloom_engine::ops::{Batches, Epilogue, GemmShape, Matrix, MatrixMut};
+use tensorloom_engine::ops::{Arithmetic, Batches, Epilogue, GemmShape, Matrix, MatrixMut};
 
 /// `x [m, k]` times the transpose of `weight [n, k]`, plus `bias [n]`: `[m, n]`.
 #[napi(catch_unwind)]
@@ -31,6 +31,7 @@ pub fn linear(
     let mut output = new_tensor(m * n, dtype_of("storage", storage)?, Kind::Tensor)?;
     with_device(|device| {
         device.gemm(
+            Arithmetic::of(x.view().dtype()),
             GemmShape { m, n, k },
             Matrix::row_major(x.view(), k),
             Matrix::row_major(weight.view(), k).transposed(),
@@ -43,16 +44,25 @@ pub fn linear(
     Ok(hand_out(output))
 }
 
-/// The gradient of [`linear`] by `x`: `output_gradient [m, n]` times `weight [n, k]`.
+/// The gradient of [`linear`] by `x`, which is stored in `storage`: `output_gradient [m, n]` times `weight [n, k]`.
 #[napi(catch_unwind)]
-pub fn linear_grad_x(output_gradient: Handle, weight: Handle, m: Number, n: Number, k: Number) -> Result<Handle> {
+pub fn linear_grad_x(
+    output_gradient: Handle,
+    weight: Handle,
+    m: Number,
+    n: Number,
+    k: Number,
+    storage: Number,
+) -> Result<Handle> {
     let (dy, weight) = (tensor("outputGradient", output_gradient)?, tensor("weight", weight)?);
     let [m, n, k] = counts([("m", m), ("n", n), ("k", k)])?;
     expect_len("linear: the output's gradient", &dy, m * n)?;
     expect_len("linear: weight", &weight, n * k)?;
+    let arithmetic = Arithmetic::of(dtype_of("storage", storage)?);
     let mut gradient = new_tensor(m * k, DType::F32, Kind::Tensor)?;
     with_device(|device| {
         device.gemm(
+            arithmetic,
             GemmShape { m, n: k, k: n },
             Matrix::row_major(dy.view(), n),
             Matrix::row_major(weight.view(), k),
@@ -87,6 +97,7 @@ pub fn linear_grad_weight(
     expect_len("linear: the weight's gradient", &gradient, n * k)?;
     with_device(|device| {
         device.gemm(
+            Arithmetic::of(x.view().dtype()),
             GemmShape { m: n, n: k, k: m },
             Matrix::row_major(dy.view(), n).transposed(),
             Matrix::row_major(x.view(), k),

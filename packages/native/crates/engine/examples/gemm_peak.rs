@@ -1,25 +1,26 @@
 //! Products of BLOOM-560m's shapes against the peak of this machine's multiply-adds, measured in the same run (the best of some rounds, of the clock on the wall):
-//! `cargo run --release -p tensorloom-engine --example gemm_peak -- [threads [m [product]]]`.
+//! `cargo run --release -p tensorloom-engine --example gemm_peak -- [threads [m [product|all [bf16]]]]`.
 
 use std::cell::Cell;
 use std::time::Instant;
 use tensorloom_engine::cpu::CpuDevice;
 use tensorloom_engine::memory::{Buffer, Kind};
-use tensorloom_engine::ops::{Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
-use tensorloom_engine::simd::{self, Kernel};
+use tensorloom_engine::ops::{Arithmetic, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+use tensorloom_engine::simd::{self, Kernel, Simd};
 use tensorloom_engine::{DType, Device, View, ViewMut, threads};
 
-const LANES: usize = 8;
+/// Sums that multiply-adds go to in turn: more than any CPU has in flight.
+const SUMS: usize = 12;
 
-/// Multiply-adds on registers: more of them at once than any CPU has in flight.
-struct Peak<const WIDTH: usize>(usize);
+/// Multiply-adds on registers.
+struct Peak(usize);
 
-impl<const WIDTH: usize> Kernel for Peak<WIDTH> {
+impl Kernel for Peak {
     type Output = f32;
 
     #[inline(always)]
     fn run(self) -> f32 {
-        let mut sums = [[1.0_f32; WIDTH]; LANES + 4];
+        let mut sums = [[1.0_f32; 8]; SUMS];
         let (a, b) = std::hint::black_box((0.999_f32, 1e-3_f32));
         for _ in 0..self.0 {
             for sum in &mut sums {
@@ -32,19 +33,39 @@ impl<const WIDTH: usize> Kernel for Peak<WIDTH> {
     }
 }
 
+/// The same in vectors of 16, which the compiler makes of the loop above only in part.
+///
+/// # Safety
+/// The CPU has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn peak_avx512(rounds: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let mut sums = [_mm512_set1_ps(1.0); SUMS];
+    let (a, b) = std::hint::black_box((_mm512_set1_ps(0.999), _mm512_set1_ps(1e-3)));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(a, *sum, b);
+        }
+    }
+    sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
+}
+
 /// GFLOPS of all threads.
 fn peak(thread_count: usize) -> f64 {
     let rounds = 200_000;
     let start = Instant::now();
-    let width = if simd::level() >= simd::Simd::Avx512 { 16 } else { 8 };
+    let wide = simd::level() >= Simd::Avx512 && simd::level() != Simd::Neon;
     threads::for_ranges(thread_count, 1, |_| {
-        if width == 16 {
-            std::hint::black_box(simd::dispatch(Peak::<16>(rounds)));
-        } else {
-            std::hint::black_box(simd::dispatch(Peak::<8>(rounds)));
-        }
+        std::hint::black_box(match wide {
+            // SAFETY: the level says so.
+            #[cfg(target_arch = "x86_64")]
+            true => unsafe { peak_avx512(rounds) },
+            _ => simd::dispatch(Peak(rounds)),
+        });
     });
-    (2 * (LANES + 4) * width * rounds * thread_count) as f64 / start.elapsed().as_secs_f64() / 1e9
+    let width = if wide { 16 } else { 8 };
+    (2 * SUMS * width * rounds * thread_count) as f64 / start.elapsed().as_secs_f64() / 1e9
 }
 
 /// Values in memory as tensors have it.
@@ -90,6 +111,8 @@ fn main() {
         &weights[turn.get()]
     };
     let bias = values(&device, n);
+    let arithmetic =
+        if std::env::args().nth(4).as_deref() == Some("bf16") { Arithmetic::BFloat16 } else { Arithmetic::Float32 };
     let only: Option<usize> = std::env::args().nth(2).and_then(|m| m.parse().ok());
     let which = std::env::args().nth(3);
     for m in [64, 256, 1024] {
@@ -107,7 +130,7 @@ fn main() {
                     c: &Buffer,
                     accumulate: bool,
                     epilogue: Epilogue<'_>| {
-            device.gemm(GemmShape { m, n, k }, a, b, result(c), accumulate, epilogue).expect("fits");
+            device.gemm(arithmetic, GemmShape { m, n, k }, a, b, result(c), accumulate, epilogue).expect("fits");
         };
         let row = |buffer, columns| Matrix::row_major(view(buffer), columns);
         let none = Epilogue::default();
@@ -124,10 +147,10 @@ fn main() {
             ("+= dy^T x", Box::new(|| gemm(n, k, m, row(&dy, n).transposed(), row(&x, k), next(), true, none))),
         ];
         for (name, product) in &products {
-            if which.as_ref().is_some_and(|which| which != name) {
+            if which.as_ref().is_some_and(|which| which != "all" && which != name) {
                 continue;
             }
-            let repeats = (3e8 / flops).ceil() as usize;
+            let repeats = (2e10 / flops).ceil() as usize;
             let (mut top, mut gflops) = (0.0_f64, Vec::new());
             for _ in 0..ROUNDS {
                 top = top.max(peak(thread_count));

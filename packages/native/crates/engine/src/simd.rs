@@ -14,8 +14,10 @@ pub enum Simd {
     Avx2,
     /// AVX-512 F, BW, DQ, VL.
     Avx512,
-    /// AVX-512 with dot products of bfloat16.
+    /// AVX-512 with conversions to bfloat16 and dot products of it.
     Avx512Bf16,
+    /// Besides, tiles of bfloat16 that are multiplied whole (AMX-BF16).
+    Amx,
     /// arm64's vectors, which every arm64 CPU has.
     Neon,
 }
@@ -28,6 +30,7 @@ impl Simd {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
             Self::Neon => "neon",
         }
     }
@@ -44,6 +47,9 @@ impl Simd {
                     levels.push(Self::Avx512);
                     if has!("avx512bf16") {
                         levels.push(Self::Avx512Bf16);
+                        if amx::is_available() {
+                            levels.push(Self::Amx);
+                        }
                     }
                 }
             }
@@ -109,7 +115,7 @@ pub(crate) fn dispatch_at<K: Kernel>(level: Simd, kernel: K) -> K::Output {
     match level {
         // SAFETY: the level is only chosen where the CPU has its instructions.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 | Simd::Avx512Bf16 => unsafe { run_avx512(kernel) },
+        Simd::Avx512 | Simd::Avx512Bf16 | Simd::Amx => unsafe { run_avx512(kernel) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => unsafe { run_avx2(kernel) },
@@ -161,6 +167,40 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512cd")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+mod amx {
+    //! Whether this process may use AMX's tiles.
+
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    use std::sync::OnceLock;
+
+    /// Whether the CPU multiplies tiles of bfloat16, and the kernel lets this process use them: their registers are so large that Linux
+    /// gives them only to processes that ask.
+    pub fn is_available() -> bool {
+        static AVAILABLE: OnceLock<bool> = OnceLock::new();
+        *AVAILABLE.get_or_init(|| has_tiles() && may_use_tiles())
+    }
+
+    /// Bits 22 (AMX-BF16) and 24 (AMX-TILE) of leaf 7.
+    fn has_tiles() -> bool {
+        const BITS: u32 = 1 << 22 | 1 << 24;
+        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & BITS == BITS
+    }
+
+    #[cfg(target_os = "linux")]
+    fn may_use_tiles() -> bool {
+        const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+        const XFEATURE_XTILEDATA: libc::c_long = 18;
+        // SAFETY: asks the kernel for a permission of the process, and touches no memory.
+        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn may_use_tiles() -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

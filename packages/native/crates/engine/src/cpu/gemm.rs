@@ -6,29 +6,38 @@
 //! shape only, so the bits do not change with the number of threads.
 
 mod ahead;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod block;
+#[cfg(target_arch = "x86_64")]
+mod parts;
+#[cfg(target_arch = "x86_64")]
+mod parts_block;
 mod plan;
 mod side;
 mod target;
 mod tile;
 mod tiles;
+mod tiles_of_halves;
 
 use super::{CpuDevice, column_sums};
 use crate::device::Device;
 use crate::error::{EngineError, Result};
 use crate::memory::{Buffer, Kind, Pool};
-use crate::ops::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+use crate::ops::{Arithmetic, Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
 use crate::simd::{Simd, level};
 use crate::storage::{FloatsMut, View, ViewMut};
 use crate::threads::{SharedMut, for_ranges};
-use block::{compute, pack_right, panel_size, tile_size};
+use block::{Product, compute, pack_right, panel_size, tile_size};
 use plan::Plan;
 use side::Side;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 impl Gemm for CpuDevice {
     fn gemm(
         &self,
+        arithmetic: Arithmetic,
         shape: GemmShape,
         a: Matrix<'_>,
         b: Matrix<'_>,
@@ -36,7 +45,7 @@ impl Gemm for CpuDevice {
         accumulate: bool,
         epilogue: Epilogue<'_>,
     ) -> Result<()> {
-        multiply(level(), self.pool(), shape, a, b, c, accumulate, epilogue)
+        multiply((level(), arithmetic), self.pool(), shape, a, b, c, accumulate, epilogue)
     }
 
     fn batched_gemm(
@@ -57,7 +66,7 @@ impl Gemm for CpuDevice {
 
 /// See [`Gemm::gemm`].
 fn multiply(
-    level: Simd,
+    (level, arithmetic): (Simd, Arithmetic),
     pool: &Pool,
     shape: GemmShape,
     a: Matrix<'_>,
@@ -76,7 +85,7 @@ fn multiply(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let plan = Plan::new(level, shape, &a, &b, 1);
+    let plan = Plan::new(level, arithmetic, shape, &a, &b, 1);
     let packed = if plan.narrow && k > 0 { Some(pack_all(level, pool, &plan, plan.sides(a, b).1)?) } else { None };
     let packed_right = packed.as_ref().map(|buffer| {
         // SAFETY: `pack_all` filled all of it with floats, and nobody writes there any more.
@@ -86,7 +95,7 @@ fn multiply(
     for_ranges(plan.blocks(), 1, |piece| {
         let (rows, columns) = plan.block(piece.start);
         // SAFETY: blocks are disjoint.
-        unsafe { compute(level, &product, rows, columns) }
+        unsafe { compute_block(level, &plan, &product, rows, columns) }
     });
     Ok(())
 }
@@ -121,16 +130,30 @@ fn multiply_all(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let plan = Plan::new(level, shape, &a, &b, entries);
+    let plan = Plan::new(level, Arithmetic::Float32, shape, &a, &b, entries);
     for_ranges(entries * plan.blocks(), 1, |piece| {
         let entry = piece.start / plan.blocks();
         let (a, b) = parts[entry];
         let product = plan.product(a, b, &sink, entry * m * n, None, false, Epilogue::default());
         let (rows, columns) = plan.block(piece.start % plan.blocks());
         // SAFETY: blocks are disjoint.
-        unsafe { compute(level, &product, rows, columns) }
+        unsafe { compute_block(level, &plan, &product, rows, columns) }
     });
     Ok(())
+}
+
+/// One block.
+///
+/// # Safety
+/// As for [`compute`].
+unsafe fn compute_block(level: Simd, plan: &Plan, product: &Product<'_>, rows: Range<usize>, columns: Range<usize>) {
+    match plan.tiled {
+        // SAFETY: by the caller's promise; the plan is tiled only at the level that has tiles.
+        #[cfg(target_arch = "x86_64")]
+        Some(arithmetic) => unsafe { parts_block::compute(arithmetic, product, rows, columns) },
+        // SAFETY: as above.
+        _ => unsafe { compute(level, product, rows, columns) },
+    }
 }
 
 fn left_side(a: Matrix<'_>) -> Side<'_> {

@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use crate::error::Result;
-use crate::storage::{View, ViewMut};
+use crate::storage::{DType, View, ViewMut};
 
 /// A matrix that is read: element (i, j) lies at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy)]
@@ -43,6 +43,22 @@ pub struct GemmShape {
     pub k: usize,
 }
 
+/// In what values are multiplied. They are summed up in float32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// As float32, whatever they are stored in.
+    Float32,
+    /// Rounded to bfloat16, where the CPU multiplies that faster; as float32 where it does not.
+    BFloat16,
+}
+
+impl Arithmetic {
+    /// That of a model whose activations are stored so: products of bfloat16 activations are of bfloat16, as under PyTorch's autocast.
+    pub fn of(activations: DType) -> Self {
+        if activations == DType::BF16 { Self::BFloat16 } else { Self::Float32 }
+    }
+}
+
 /// What is done with the product before it is stored, while it is still in the cache.
 #[derive(Clone, Copy, Default)]
 pub struct Epilogue<'a> {
@@ -75,6 +91,7 @@ pub trait Gemm {
     /// If operands are too short for the shape, are not floats, or there is an epilogue while accumulating.
     fn gemm(
         &self,
+        arithmetic: Arithmetic,
         shape: GemmShape,
         a: Matrix<'_>,
         b: Matrix<'_>,

@@ -23,7 +23,7 @@ pub use cross_entropy::{CrossEntropy, Logits, Targets};
 pub use dropout::{Dropout, Dropping};
 pub use embedding::Embedding;
 pub use gelu::Gelu;
-pub use gemm::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+pub use gemm::{Arithmetic, Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
 pub use gradients::Gradients;
 pub use layer_norm::{AddTo, LayerNorm, LayerNormGradients, RowMoments};
 pub use movement::{GatherShape, Movement, Region, Strided};

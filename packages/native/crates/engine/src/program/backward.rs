@@ -6,7 +6,7 @@ use super::plan::{Keeping, Kept, backward_regions, forward_bytes, total};
 use super::slab::{Slab, Workspace};
 use crate::device::Device;
 use crate::error::{EngineError, Result};
-use crate::ops::{AddTo, Dropping, Epilogue, GemmShape, LayerNormGradients, Matrix, MatrixMut, RowMoments};
+use crate::ops::{AddTo, Arithmetic, Dropping, Epilogue, GemmShape, LayerNormGradients, Matrix, MatrixMut, RowMoments};
 use crate::storage::{DType, View, ViewMut};
 
 /// Writes the gradient of `hidden`, float32, and those of the parameters that have a target.
@@ -170,7 +170,7 @@ impl Backward<'_> {
         let shape = GemmShape { m: self.sizes.tokens, n, k };
         let (dy, weight) = (Matrix::row_major(dy, k), Matrix::row_major(weights.weight, n));
         let epilogue = Epilogue { residual, ..Epilogue::default() };
-        self.device.gemm(shape, dy, weight, MatrixMut { data: to }, false, epilogue)
+        self.device.gemm(Arithmetic::of(self.sizes.storage), shape, dy, weight, MatrixMut { data: to }, false, epilogue)
     }
 
     /// `weight += dyᵀ x`, `bias += the sum of dy over tokens`
@@ -180,7 +180,15 @@ impl Backward<'_> {
         if let Some(Target { to, accumulate }) = to.weight {
             let (dy, x) = (Matrix::row_major(dy, m).transposed(), Matrix::row_major(x, n));
             let shape = GemmShape { m, n, k: tokens };
-            self.device.gemm(shape, dy, x, MatrixMut { data: to }, accumulate, Epilogue::default())?;
+            self.device.gemm(
+                Arithmetic::of(self.sizes.storage),
+                shape,
+                dy,
+                x,
+                MatrixMut { data: to },
+                accumulate,
+                Epilogue::default(),
+            )?;
         }
         if let Some(Target { to, accumulate }) = to.bias {
             self.device.column_sums(tokens, m, dy, to, accumulate)?;

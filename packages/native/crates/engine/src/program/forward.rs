@@ -5,7 +5,7 @@ use super::plan::{Keeping, forward_bytes, kept_bytes, total};
 use super::slab::{Slab, Workspace};
 use crate::device::Device;
 use crate::error::Result;
-use crate::ops::{BinaryOp, Broadcast, Dropping, Epilogue, GemmShape, Matrix, MatrixMut};
+use crate::ops::{Arithmetic, BinaryOp, Broadcast, Dropping, Epilogue, GemmShape, Matrix, MatrixMut};
 use crate::storage::{View, ViewMut};
 
 /// What becomes of what backward needs.
@@ -116,6 +116,7 @@ fn linear(
     let n = weights.bias.len();
     let k = weights.weight.len() / n.max(1);
     device.gemm(
+        Arithmetic::of(x.dtype()),
         GemmShape { m: rows, n, k },
         Matrix::row_major(x, k),
         Matrix::row_major(weights.weight, k).transposed(),

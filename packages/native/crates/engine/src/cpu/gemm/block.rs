@@ -39,7 +39,7 @@ pub fn tile_size(level: Simd) -> (usize, usize) {
     match level {
         Simd::Portable => (4, 8),
         Simd::Avx2 | Simd::Neon => (6, 16),
-        Simd::Avx512 | Simd::Avx512Bf16 => (12, 32),
+        Simd::Avx512 | Simd::Avx512Bf16 | Simd::Amx => (12, 32),
     }
 }
 
@@ -51,7 +51,7 @@ pub unsafe fn compute(level: Simd, product: &Product<'_>, rows: Range<usize>, co
     SCRATCH.with_borrow_mut(|scratch| match level {
         Simd::Portable => dispatch_at(level, Block::<4, 8, false> { product, rows, columns, scratch }),
         Simd::Avx2 | Simd::Neon => dispatch_at(level, Block::<6, 16, true> { product, rows, columns, scratch }),
-        Simd::Avx512 | Simd::Avx512Bf16 => {
+        Simd::Avx512 | Simd::Avx512Bf16 | Simd::Amx => {
             dispatch_at(level, Block::<12, 32, true> { product, rows, columns, scratch });
         }
     });
@@ -64,7 +64,7 @@ pub fn pack_right(level: Simd, right: Side<'_>, columns: Range<usize>, depth: Ra
         match level {
             Simd::Portable => dispatch_at(level, Pack::<8> { right, columns, depth, packed, scratch }),
             Simd::Avx2 | Simd::Neon => dispatch_at(level, Pack::<16> { right, columns, depth, packed, scratch }),
-            Simd::Avx512 | Simd::Avx512Bf16 => {
+            Simd::Avx512 | Simd::Avx512Bf16 | Simd::Amx => {
                 dispatch_at(level, Pack::<32> { right, columns, depth, packed, scratch })
             }
         }

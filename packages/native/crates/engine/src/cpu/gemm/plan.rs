@@ -3,7 +3,8 @@
 use super::block::{Product, tile_size};
 use super::side::Side;
 use super::target::Target;
-use crate::ops::{Epilogue, GemmShape};
+use super::tiles_of_halves::{PAIR, SIDE, TILE_DEPTH};
+use crate::ops::{Arithmetic, Epilogue, GemmShape};
 use crate::simd::Simd;
 use crate::storage::FloatsMut;
 use crate::threads::thread_count;
@@ -28,8 +29,19 @@ const SHALLOW: usize = 128;
 /// Blocks for each thread at least, if the product is large enough to be cut into so many.
 const BLOCKS: usize = 2;
 
+/// Depth that is summed in AMX's tiles before sums are put into the result: a pair of strips of the right operand of this depth takes a third of the
+/// first cache, in three parts all of it.
+const BF16_DEPTH: usize = 512;
+const FLOAT_PARTS_DEPTH: usize = 256;
+/// Columns of a block of the right operand that AMX multiplies: of this depth half of the second cache. More columns, fewer passes over the left operand.
+const TILED_COLUMNS: usize = 512;
+/// Rows of a block of the left operand.
+const TILED_ROWS: usize = 1024;
+
 /// See the module.
 pub struct Plan {
+    /// Multiplied in AMX's tiles, in this arithmetic.
+    pub tiled: Option<Arithmetic>,
     /// Whether the transpose is computed.
     transposed: bool,
     /// Whether the left operand (after that) is read where it lies.
@@ -46,24 +58,50 @@ pub struct Plan {
 
 impl Plan {
     /// For `entries` products of this shape and these layouts.
-    pub fn new(level: Simd, shape: GemmShape, a: &Side<'_>, b: &Side<'_>, entries: usize) -> Self {
+    pub fn new(
+        level: Simd,
+        arithmetic: Arithmetic,
+        shape: GemmShape,
+        a: &Side<'_>,
+        b: &Side<'_>,
+        entries: usize,
+    ) -> Self {
         let GemmShape { m, n, k } = shape;
+        // Smaller products would multiply zeros for the most part.
+        let tiled = (level == Simd::Amx && m.min(n) >= SIDE && k >= TILE_DEPTH).then_some(arithmetic);
         let transposed = m <= NARROW && m < n && b.along == 1;
         let (rows, columns, left) = if transposed { (n, m, b) } else { (m, n, a) };
-        let narrow = columns <= NARROW && columns < rows && left.along == 1;
+        let narrow = tiled.is_none() && columns <= NARROW && columns < rows && left.along == 1;
         // Of few rows each block packs the left operand anew for few columns: one for each thread is best.
         let each = if rows <= NARROW { 1 } else { BLOCKS };
         let wanted = (each * thread_count()).div_ceil(entries.max(1));
         let wanted = if thread_count() == 1 { 1 } else { wanted };
         let limits = match (narrow, left.along) {
+            _ if tiled.is_some() => (TILED_ROWS, TILED_COLUMNS),
             (true, _) => (NARROW_ROWS, columns),
             (false, 1) => (ROWS, COLUMNS),
             (false, _) => (ROWS, WIDE_COLUMNS),
         };
-        let (block_rows, block_columns) = block_size((rows, columns), tile_size(level), limits, wanted);
-        let depth_step = even_step(k, DEPTH, 1);
+        let tile = if tiled.is_some() { (PAIR, PAIR) } else { tile_size(level) };
+        let (block_rows, block_columns) = block_size((rows, columns), tile, limits, wanted);
+        let depth_step = match tiled {
+            Some(Arithmetic::BFloat16) => even_step(k, BF16_DEPTH, TILE_DEPTH),
+            Some(Arithmetic::Float32) => even_step(k, FLOAT_PARTS_DEPTH, TILE_DEPTH),
+            None => even_step(k, DEPTH, 1),
+        };
         let caller_columns = n;
-        Self { transposed, narrow, rows, columns, depth: k, depth_step, block_rows, block_columns, caller_columns }
+        Self {
+            tiled,
+            transposed,
+            narrow,
+            rows,
+            columns,
+            depth: k,
+            depth_step,
+            block_rows,
+            block_columns,
+            caller_columns,
+        }
     }
 
     /// The operands as left and right ones.
@@ -151,7 +189,7 @@ mod tests {
         #[test]
         fn blocks_cover_the_result_once(m in 1_usize..900, n in 1_usize..3000, k in 0_usize..900, by_columns in any::<bool>()) {
             let side = |along| Side { view: View::of(&[0.0_f32; 0]), across: 1, along };
-            let plan = Plan::new(Simd::Avx2, GemmShape { m, n, k }, &side(1), &side(if by_columns { 1 } else { 7 }), 1);
+            let plan = Plan::new(Simd::Avx2, Arithmetic::Float32, GemmShape { m, n, k }, &side(1), &side(if by_columns { 1 } else { 7 }), 1);
             let mut cells = 0;
             for index in 0..plan.blocks() {
                 let (rows, columns) = plan.block(index);

@@ -16,10 +16,10 @@ pub struct Side<'a> {
 
 /// Float32 elements of a block of an operand: where they lie, or converted.
 #[derive(Clone, Copy)]
-struct Floats {
-    pointer: *const f32,
-    across: usize,
-    along: usize,
+pub struct Floats {
+    pub pointer: *const f32,
+    pub across: usize,
+    pub along: usize,
 }
 
 /// A block of the left operand. Row `i` is at `pointer + offset(i)` with `step` from one value to the next.
@@ -73,8 +73,9 @@ impl Side<'_> {
         whole.then(|| Rows { pointer: self.view.pointer().cast::<f32>().wrapping_add(from), along: self.along })
     }
 
+    /// A block's values, converted into `scratch` where they are halves.
     #[inline(always)]
-    fn floats(&self, across: &Range<usize>, depth: &Range<usize>, scratch: &mut Vec<f32>) -> Floats {
+    pub fn floats(&self, across: &Range<usize>, depth: &Range<usize>, scratch: &mut Vec<f32>) -> Floats {
         let from = across.start * self.across + depth.start * self.along;
         let len = self.needed(across.len(), depth.len());
         let part = self.view.part(from.min(self.view.len()), len);
@@ -216,6 +217,7 @@ fn copy_padded<const N: usize>(values: *const f32, available: usize, to: &mut [f
 /// `NR` columns of values, each at its start and then `along` apart, with the values of one depth together.
 #[inline(always)]
 pub fn transpose<const NR: usize>(starts: &[*const f32; NR], along: usize, depth: usize, panel: &mut [f32]) {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
     let mut from = 0;
     #[cfg(target_arch = "x86_64")]
     if along == 1 {

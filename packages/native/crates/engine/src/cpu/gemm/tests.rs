@@ -5,7 +5,7 @@ mod threads;
 
 use super::{Pool, multiply};
 use crate::cpu::CpuDevice;
-use crate::ops::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+use crate::ops::{Arithmetic, Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
 use crate::simd::Simd;
 use crate::storage::{DType, View, ViewMut};
 use proptest::prelude::*;
@@ -39,6 +39,7 @@ struct Case {
     layouts: [Layout; 2],
     storages: [DType; 3],
     mode: Mode,
+    arithmetic: Arithmetic,
     level: Simd,
 }
 
@@ -70,9 +71,17 @@ fn case() -> impl Strategy<Value = Case> {
             residual
         }),
     ];
+    let arithmetic = prop_oneof![Just(Arithmetic::Float32), Just(Arithmetic::BFloat16)];
     let level = proptest::sample::select(Simd::available());
-    ((size(), size(), depth), [layout(), layout()], [storage(), storage(), storage()], mode, level)
-        .prop_map(|(shape, layouts, storages, mode, level)| Case { shape, layouts, storages, mode, level })
+    ((size(), size(), depth), [layout(), layout()], [storage(), storage(), storage()], mode, arithmetic, level)
+        .prop_map(|(shape, layouts, storages, mode, arithmetic, level)| Case {
+            shape,
+            layouts,
+            storages,
+            mode,
+            arithmetic,
+            level,
+        })
 }
 
 fn run(case: &Case) {
@@ -95,7 +104,7 @@ fn run(case: &Case) {
     };
     let matrix = |data, (row_stride, column_stride)| Matrix { data, row_stride, column_stride };
     multiply(
-        case.level,
+        (case.level, case.arithmetic),
         &Pool::default(),
         GemmShape { m, n, k },
         matrix(a.view(), a_strides),
@@ -111,6 +120,8 @@ fn run(case: &Case) {
         DType::BF16 => 8e-3,
         _ => 2e-6,
     };
+    // Each factor rounded to 8 bits is off by 2^-9 of it at most.
+    let of_products = if case.arithmetic == Arithmetic::BFloat16 { 4e-3 } else { 2e-6 };
     let (bias, residual) = (bias.values(), residual.values());
     for (index, actual) in c.values().into_iter().enumerate() {
         let (i, j) = (index / n, index % n);
@@ -130,7 +141,7 @@ fn run(case: &Case) {
                 expected += if with_residual { residual[index] } else { 0.0 };
             }
         }
-        let tolerance = rounding * (1.0 + expected.abs()) + 2e-6 * magnitude;
+        let tolerance = rounding * (1.0 + expected.abs()) + of_products * magnitude;
         assert!((actual - expected).abs() <= tolerance, "element ({i}, {j}) is {actual}, not {expected}, in {case:?}");
     }
 }
@@ -157,9 +168,14 @@ fn large_products_are_cut_into_blocks_rightly() {
         ] {
             let mode = Mode::Epilogue { bias: true, gelu: true, residual: true };
             for storages in [[DType::F32; 3], [DType::BF16, DType::F32, DType::F16]] {
-                run(&Case { shape, layouts, storages, mode, level });
+                for arithmetic in [Arithmetic::Float32, Arithmetic::BFloat16] {
+                    run(&Case { shape, layouts, storages, mode, arithmetic, level });
+                }
             }
-            run(&Case { shape, layouts, storages: [DType::F32; 3], mode: Mode::Accumulate, level });
+            for arithmetic in [Arithmetic::Float32, Arithmetic::BFloat16] {
+                let mode = Mode::Accumulate;
+                run(&Case { shape, layouts, storages: [DType::F32; 3], mode, arithmetic, level });
+            }
         }
     }
 }
@@ -193,6 +209,7 @@ fn operands_that_do_not_fit_are_refused() {
         let mut c = [0.0_f32; 9];
         CpuDevice::default()
             .gemm(
+                Arithmetic::Float32,
                 GemmShape { m: 3, n: 3, k: 4 },
                 Matrix::row_major(a, 4),
                 Matrix::row_major(b, 3),
@@ -209,4 +226,67 @@ fn operands_that_do_not_fit_are_refused() {
     assert!(!product(fits, integers, false, None));
     assert!(!product(fits, fits, true, Some(fits)));
     assert!(!product(fits, fits, false, Some(View::of(&[0.0_f32; 2]))));
+}
+
+/// `a [32, 64]` times a matrix of ones, `[64, 32]`.
+fn row_sums(level: Simd, arithmetic: Arithmetic, a: &[f32]) -> Vec<f32> {
+    let (ones, mut c) = (vec![1.0_f32; 64 * 32], vec![0.0_f32; 32 * 32]);
+    multiply(
+        (level, arithmetic),
+        &Pool::default(),
+        GemmShape { m: 32, n: 32, k: 64 },
+        Matrix::row_major(View::of(a), 64),
+        Matrix::row_major(View::of(&ones), 32),
+        MatrixMut { data: ViewMut::of(&mut c) },
+        false,
+        Epilogue::default(),
+    )
+    .expect("fits");
+    c
+}
+
+#[test]
+fn factors_are_rounded_to_bfloat16_only_if_asked_for_and_only_where_that_is_faster() {
+    // A quarter of the last place of bfloat16 above 1.
+    let a = vec![1.0 + 2.0_f32.powi(-9); 32 * 64];
+    for level in Simd::available() {
+        let rounds = level == Simd::Amx;
+        for (arithmetic, expected) in
+            [(Arithmetic::Float32, 64.125), (Arithmetic::BFloat16, if rounds { 64.0 } else { 64.125 })]
+        {
+            let sums = row_sums(level, arithmetic, &a);
+            assert!(sums.iter().all(|&sum| sum == expected), "{level:?} {arithmetic:?}: {} not {expected}", sums[0]);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_so_and_reaches_its_own_row_only() {
+    for level in Simd::available() {
+        for arithmetic in [Arithmetic::Float32, Arithmetic::BFloat16] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut a = vec![1.0_f32; 32 * 64];
+                a[5 * 64 + 7] = bad;
+                for (index, sum) in row_sums(level, arithmetic, &a).into_iter().enumerate() {
+                    assert_eq!(sum.is_finite(), index / 32 != 5, "{level:?} {arithmetic:?} {bad}: {sum} at {index}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn three_parts_keep_float32_from_the_smallest_to_the_largest_values() {
+    for level in Simd::available() {
+        for scale in [1e-28_f32, 1e-3, 1e33] {
+            let a: Vec<f32> = values(32 * 64, 9).iter().map(|x| x * scale).collect();
+            for (row, sums) in row_sums(level, Arithmetic::Float32, &a).chunks(32).enumerate() {
+                let terms = &a[row * 64..][..64];
+                let expected: f64 = terms.iter().map(|&x| f64::from(x)).sum();
+                let magnitude: f64 = terms.iter().map(|&x| f64::from(x.abs())).sum();
+                let error = (f64::from(sums[0]) - expected).abs();
+                assert!(error <= 2e-6 * magnitude, "{level:?} {scale:e}: off by {error:e} of {magnitude:e}");
+            }
+        }
+    }
 }

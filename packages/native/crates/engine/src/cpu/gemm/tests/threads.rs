@@ -2,7 +2,7 @@
 
 use super::{stored::Stored, values};
 use crate::cpu::CpuDevice;
-use crate::ops::{Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
+use crate::ops::{Arithmetic, Batches, Epilogue, Gemm, GemmShape, Matrix, MatrixMut};
 use crate::storage::{DType, View, ViewMut};
 
 /// Few rows (also of the transposed product), many, and more of all than one block has. Depths are of more than one step.
@@ -37,7 +37,13 @@ fn of_products_in_all_layouts_also_accumulated_and_of_halves() {
         let (a, b, before) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
         let halves = Stored::new(DType::BF16, &b);
         for (transpose_a, transpose_b) in LAYOUTS {
-            for (b, accumulate) in [(View::of(&b), false), (View::of(&b), true), (halves.view(), false)] {
+            use Arithmetic::{BFloat16, Float32};
+            for (b, accumulate, arithmetic) in [
+                (View::of(&b), false, Float32),
+                (View::of(&b), true, Float32),
+                (View::of(&b), true, BFloat16),
+                (halves.view(), false, BFloat16),
+            ] {
                 let product = |threads: usize| {
                     on_threads(threads, || {
                         let mut c = before.clone();
@@ -45,13 +51,15 @@ fn of_products_in_all_layouts_also_accumulated_and_of_halves() {
                         let b = matrix(b, k, n, transpose_b);
                         let to = MatrixMut { data: ViewMut::of(&mut c) };
                         let shape = GemmShape { m, n, k };
-                        CpuDevice::default().gemm(shape, a, b, to, accumulate, Epilogue::default()).expect("fits");
+                        CpuDevice::default()
+                            .gemm(arithmetic, shape, a, b, to, accumulate, Epilogue::default())
+                            .expect("fits");
                         c
                     })
                 };
                 let one = product(1);
                 for threads in THREADS {
-                    let what = ((m, n, k), (transpose_a, transpose_b), b.dtype(), accumulate, threads);
+                    let what = ((m, n, k), (transpose_a, transpose_b), b.dtype(), accumulate, arithmetic, threads);
                     assert_same(&one, &product(threads), &what);
                 }
             }
