@@ -4,6 +4,8 @@
 //! so that its values fill vectors. The right one is the one that is cheaper to pack: where `a` is small and `b` is a transposed weight, the
 //! transpose of the product is computed, so that the weight is read once, where it lies. What is summed in which order depends on the
 //! shape only, so the bits do not change with the number of threads.
+//!
+//! Where the CPU has AMX, all but small products are of tiles of bfloat16 instead (`parts_block`), with the same roles of left and right.
 
 mod ahead;
 #[cfg(target_arch = "x86_64")]

@@ -1,15 +1,11 @@
 //! Products of small matrices in the cache, by blocks that lie in registers.
 
 use crate::cpu::math::fma;
-use crate::simd::{Simd, level};
 
 /// Rows of a block. With [`COLUMNS`] it fills twelve of AVX2's sixteen registers.
 pub const ROWS: usize = 6;
 /// Columns of a block.
 pub const COLUMNS: usize = 16;
-/// Columns of a block where there are twice as many registers, of twice the size: twelve of thirty-two are filled, and each value of the left operand
-/// is used for two of them.
-const WIDE: usize = 2 * COLUMNS;
 
 /// Which part of a product is needed, where the tile lies on the diagonal of causal attention.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,45 +49,35 @@ pub fn product<const FMA: bool>(
     assert!(a.data.len() > (rounded - 1) * a.row_stride + (k - 1) * a.column_stride, "left operand");
     assert!(n.is_multiple_of(COLUMNS) && b.len() >= (k - 1) * b_stride + n, "right operand");
     assert!(c.len() >= (rounded - 1) * c_stride + n, "result");
-    let wide = has_wide_registers();
-    let rows_of = |j: usize| if part == Part::RowsUpToColumn { m.min(j + COLUMNS) } else { m };
-    let mut j = 0;
-    while j < n {
-        let both = wide && j + WIDE <= n;
-        // Rows that both halves of a wide block need, then those that only the second one does.
-        let rows = rows_of(j);
-        let all_rows = if both { rows_of(j + COLUMNS) } else { rows };
-        for i in (0..all_rows).step_by(ROWS) {
+    for j in (0..n).step_by(COLUMNS) {
+        let rows = if part == Part::RowsUpToColumn { m.min(j + COLUMNS) } else { m };
+        for i in (0..rows).step_by(ROWS) {
             let terms = match part {
                 Part::TermsUpToRow => 0..k.min(i + ROWS),
                 Part::TermsFromRow => i.min(k)..k,
                 _ => 0..k,
             };
-            let j = if i < rows { j } else { j + COLUMNS };
-            // SAFETY: rows i..i + ROWS, columns j..j + COLUMNS (or WIDE) and the terms are within the operands, as asserted above.
+            // SAFETY: rows i..i + ROWS, columns j..j + COLUMNS and the terms are within the operands, as asserted above.
             unsafe {
-                let left = a.data.as_ptr().add(i * a.row_stride + terms.start * a.column_stride);
-                let right = b.as_ptr().add(terms.start * b_stride + j);
-                let (strides, to) = ((a.row_stride, a.column_stride), c.as_mut_ptr().add(i * c_stride + j));
-                if both && i < rows {
-                    block::<FMA, WIDE>(terms.len(), left, strides, right, b_stride, to, c_stride, add);
-                } else {
-                    block::<FMA, COLUMNS>(terms.len(), left, strides, right, b_stride, to, c_stride, add);
-                }
+                block::<FMA>(
+                    terms.len(),
+                    a.data.as_ptr().add(i * a.row_stride + terms.start * a.column_stride),
+                    (a.row_stride, a.column_stride),
+                    b.as_ptr().add(terms.start * b_stride + j),
+                    b_stride,
+                    c.as_mut_ptr().add(i * c_stride + j),
+                    c_stride,
+                    add,
+                );
             }
         }
-        j += if both { WIDE } else { COLUMNS };
     }
 }
 
-fn has_wide_registers() -> bool {
-    matches!(level(), Simd::Avx512 | Simd::Avx512Bf16 | Simd::Amx)
-}
-
 /// # Safety
-/// `a` has [`ROWS`] rows of `k` by these strides, `b` `k` rows and `c` [`ROWS`] rows of `N` by theirs.
+/// `a` has [`ROWS`] rows of `k` by these strides, `b` `k` rows and `c` [`ROWS`] rows of [`COLUMNS`] by theirs.
 #[inline(always)]
-unsafe fn block<const FMA: bool, const N: usize>(
+unsafe fn block<const FMA: bool>(
     k: usize,
     a: *const f32,
     (row_stride, column_stride): (usize, usize),
@@ -101,25 +87,25 @@ unsafe fn block<const FMA: bool, const N: usize>(
     c_stride: usize,
     add: bool,
 ) {
-    let mut sums = [[0.0f32; N]; ROWS];
+    let mut sums = [[0.0f32; COLUMNS]; ROWS];
     for p in 0..k {
         // SAFETY: row p of b.
-        let right = unsafe { &*b.add(p * b_stride).cast::<[f32; N]>() };
+        let right = unsafe { &*b.add(p * b_stride).cast::<[f32; COLUMNS]>() };
         for i in 0..ROWS {
             // SAFETY: element (i, p) of a.
             let left = unsafe { *a.add(i * row_stride + p * column_stride) };
-            for j in 0..N {
+            for j in 0..COLUMNS {
                 sums[i][j] = fma::<FMA>(left, right[j], sums[i][j]);
             }
         }
     }
     for i in 0..ROWS {
         // SAFETY: row i of c.
-        let to = unsafe { &mut *c.add(i * c_stride).cast::<[f32; N]>() };
+        let to = unsafe { &mut *c.add(i * c_stride).cast::<[f32; COLUMNS]>() };
         // Copied, so that it is plain to the compiler that `to` and `sums` are apart.
         let (before, mut row) = (*to, sums[i]);
         if add {
-            for j in 0..N {
+            for j in 0..COLUMNS {
                 row[j] += before[j];
             }
         }
