@@ -76,10 +76,10 @@ impl Tiles {
             } else {
                 asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
             }
-            if PARTS == 1 {
-                sum_of_bf16(steps, left, right);
-            } else {
-                sum_of_f32(steps, left, right);
+            match PARTS {
+                _ if steps == 0 => {}
+                1 => sum_of_bf16(steps, left, right),
+                _ => sum_of_f32(steps, left, right),
             }
             asm!(
                 "tilestored [{upper} + {row}], tmm0",
@@ -100,97 +100,84 @@ impl Drop for Tiles {
     }
 }
 
-/// Adds to tiles 0 to 3.
+/// Loads a part of both rows of left tiles.
+macro_rules! left {
+    ($part:literal) => {
+        concat!("tileloadd tmm4, [{a0} + {row} + ", $part, "*1024]\ntileloadd tmm5, [{a1} + {row} + ", $part, "*1024]")
+    };
+}
+
+/// Loads a part of both columns of right tiles.
+macro_rules! right {
+    ($part:literal) => {
+        concat!("tileloadd tmm6, [{b0} + {row} + ", $part, "*1024]\ntileloadd tmm7, [{b1} + {row} + ", $part, "*1024]")
+    };
+}
+
+/// Adds the products of what is loaded to tiles 0 to 3.
+macro_rules! products {
+    () => {
+        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+    };
+}
+
+/// Runs lines for each of `steps` tiles of depth, of so many parts.
+macro_rules! for_each_step {
+    ($parts:literal, $steps:ident, $left:ident, $right:ident, $($line:expr),+) => {
+        asm!(
+            "2:",
+            $($line,)+
+            concat!("add {a0}, ", $parts, "*1024"),
+            concat!("add {a1}, ", $parts, "*1024"),
+            concat!("add {b0}, ", $parts, "*1024"),
+            concat!("add {b1}, ", $parts, "*1024"),
+            "dec {steps}",
+            "jnz 2b",
+            a0 = inout(reg) $left[0] => _, a1 = inout(reg) $left[1] => _,
+            b0 = inout(reg) $right[0] => _, b1 = inout(reg) $right[1] => _,
+            steps = inout(reg) $steps => _, row = in(reg) 64_usize,
+            options(nostack, readonly),
+        )
+    };
+}
+
+/// Adds to tiles 0 to 3; there is a step at least.
 ///
 /// # Safety
 /// As for [`Tiles::multiply`].
 #[inline(always)]
 unsafe fn sum_of_bf16(steps: usize, left: [*const u8; 2], right: [*const u8; 2]) {
-    if steps == 0 {
-        return;
-    }
     // SAFETY: by the caller's promise.
-    unsafe {
-        asm!(
-            "2:",
-            "tileloadd tmm4, [{a0} + {row}]",
-            "tileloadd tmm6, [{b0} + {row}]",
-            "tileloadd tmm7, [{b1} + {row}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm5, [{a1} + {row}]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "add {a0}, 1024",
-            "add {a1}, 1024",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "add {b0}, 1024",
-            "add {b1}, 1024",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "dec {steps}",
-            "jnz 2b",
-            a0 = inout(reg) left[0] => _, a1 = inout(reg) left[1] => _,
-            b0 = inout(reg) right[0] => _, b1 = inout(reg) right[1] => _,
-            steps = inout(reg) steps => _, row = in(reg) 64_usize,
-            options(nostack, readonly),
-        );
-    }
+    unsafe { for_each_step!("1", steps, left, right, left!("0"), right!("0"), products!()) };
 }
 
-/// Adds to tiles 0 to 3: of the nine products of parts the six whose values can matter, in an order in which few tiles are loaded twice.
+/// Adds to tiles 0 to 3: of the nine products of parts the six whose values can matter, in an order in which few tiles are loaded twice. There is a
+/// step at least.
 ///
 /// # Safety
 /// As for [`Tiles::multiply`].
 #[inline(always)]
 unsafe fn sum_of_f32(steps: usize, left: [*const u8; 2], right: [*const u8; 2]) {
-    if steps == 0 {
-        return;
-    }
-    macro_rules! products {
-        () => {
-            "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
-        };
-    }
-    macro_rules! left {
-        ($part:literal) => {
-            concat!(
-                "tileloadd tmm4, [{a0} + {row} + ",
-                $part,
-                "*1024]\ntileloadd tmm5, [{a1} + {row} + ",
-                $part,
-                "*1024]"
-            )
-        };
-    }
-    macro_rules! right {
-        ($part:literal) => {
-            concat!(
-                "tileloadd tmm6, [{b0} + {row} + ",
-                $part,
-                "*1024]\ntileloadd tmm7, [{b1} + {row} + ",
-                $part,
-                "*1024]"
-            )
-        };
-    }
     // SAFETY: by the caller's promise.
     unsafe {
-        asm!(
-            "2:",
-            left!("2"), right!("0"), products!(),
-            left!("0"), products!(),
-            right!("2"), products!(),
-            right!("1"), products!(),
-            left!("1"), products!(),
-            right!("0"), products!(),
-            "add {a0}, 3*1024",
-            "add {a1}, 3*1024",
-            "add {b0}, 3*1024",
-            "add {b1}, 3*1024",
-            "dec {steps}",
-            "jnz 2b",
-            a0 = inout(reg) left[0] => _, a1 = inout(reg) left[1] => _,
-            b0 = inout(reg) right[0] => _, b1 = inout(reg) right[1] => _,
-            steps = inout(reg) steps => _, row = in(reg) 64_usize,
-            options(nostack, readonly),
+        for_each_step!(
+            "3",
+            steps,
+            left,
+            right,
+            left!("2"),
+            right!("0"),
+            products!(),
+            left!("0"),
+            products!(),
+            right!("2"),
+            products!(),
+            right!("1"),
+            products!(),
+            left!("1"),
+            products!(),
+            right!("0"),
+            products!()
         );
     }
 }

@@ -29,8 +29,8 @@ const SHALLOW: usize = 128;
 /// Blocks for each thread at least, if the product is large enough to be cut into so many.
 const BLOCKS: usize = 2;
 
-/// Depth that is summed in AMX's tiles before sums are put into the result: a pair of strips of the right operand of this depth takes a third of the
-/// first cache, in three parts all of it.
+/// Depth that is summed in AMX's tiles before sums are put into the result: a pair of strips of the right operand of this depth takes two thirds of
+/// a first cache of 48 KB, in three parts all of it.
 const BF16_DEPTH: usize = 512;
 const FLOAT_PARTS_DEPTH: usize = 256;
 /// Columns of a block of the right operand that AMX multiplies: of this depth half of the second cache. More columns, fewer passes over the left operand.
